@@ -1,0 +1,70 @@
+# Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check protos clean lock
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is 3.11 or newer; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PROTOS := $(wildcard protos/*.proto)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "otopilot needs Python 3.11 or newer: none found on PATH (set PYTHON=/path/to/python3)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv) and run make again"; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python requirements.lock pyproject.toml
+	@echo "installing what otopilot needs (requirements.lock)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.protos: $(VENV)/.run $(PROTOS)
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. $(PROTOS)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "installing the development tools (requirements-dev.lock)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.stubs: $(VENV)/.dev $(VENV)/.protos $(PROTOS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --mypy_out=. --mypy_grpc_out=. $(PROTOS)
+	@touch $@
+
+setup: $(VENV)/.run $(VENV)/.protos ## Make the virtual environment and the generated code
+
+run: setup ## Run the demo: three paper users trade until the target is reached
+	@$(BIN)/otopilot run --demo
+
+test: $(VENV)/.stubs ## Run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/buf lint protos
+
+protos: ## Generate code from protos/ again
+	@rm -f $(VENV)/.protos $(VENV)/.stubs
+	@$(MAKE) --no-print-directory $(VENV)/.stubs
+
+lock: $(BIN)/python ## Renew the locked versions (needs uv on PATH)
+	@for set in "requirements.lock --extra build" "requirements-dev.lock --extra build --extra dev"; do \
+		set -- $$set; out=$$1; shift; \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-emit-find-links --no-header --no-annotate "$$@" pyproject.toml -o "$$out"; done
+
+clean: ## Remove everything that was made: environment, generated code, caches (not var/)
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -f protos/*_pb2.py protos/*_pb2_grpc.py protos/*_pb2.pyi protos/*_pb2_grpc.pyi
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
