@@ -36,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@touch $@
 
 $(VENV)/.stubs: $(VENV)/.dev $(VENV)/.protos $(PROTOS)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --mypy_out=. --mypy_grpc_out=. $(PROTOS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 	@touch $@
 
 setup: $(VENV)/.run $(VENV)/.protos ## Make the virtual environment and the generated code
@@ -52,7 +52,7 @@ check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/buf lint protos
+	@$(BIN)/buf lint
 
 protos: ## Generate code from protos/ again
 	@rm -f $(VENV)/.protos $(VENV)/.stubs
