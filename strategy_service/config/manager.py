@@ -1,0 +1,32 @@
+"""The configuration in force: the seeds' executor.config_manager."""
+
+from pathlib import Path
+
+from strategy_service.config.diff import Diff, diff
+from strategy_service.config.loader import load
+from strategy_service.config.model import TradingConfig
+
+
+class ConfigManager:
+    """Holds the last good configuration; a bad file never replaces it (product section 2)."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """Read the file; raises ConfigError when it cannot be used."""
+        self._path = path
+        self._config = load(path)
+
+    @property
+    def config(self) -> TradingConfig:
+        """The configuration in force. It is frozen: hold on to it for as long as one decision takes."""
+        return self._config
+
+    def preview(self) -> Diff:
+        """What reload() would change, without changing it; raises ConfigError like it."""
+        return diff(self._config, load(self._path))
+
+    def reload(self) -> Diff:
+        """Read the file again and put it in force; raises ConfigError and keeps the old one if bad."""
+        fresh = load(self._path)
+        changes = diff(self._config, fresh)
+        self._config = fresh
+        return changes
