@@ -1,0 +1,1 @@
+"""What a venue can do, and the adapters that do it."""

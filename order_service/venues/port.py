@@ -1,0 +1,310 @@
+"""What a venue can do for one account, and the three ways it fails.
+
+Adapters report facts in venue-neutral words; which of our orders a fact belongs to is decided
+above them. Every failure answers one question: did it happen? Refused: no. NotReached: no, it
+never left. Silent: unknown, look it up before anything else (architecture 7).
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from otopilot.instrument import Instrument, Side, Venue
+from otopilot.money import ZERO
+from otopilot.order import LegRole, LegStatus, Order, Trade, VenueOrderId
+
+
+class VenueError(Exception):
+    """A venue call failed. `code` is the venue's, or a short word of ours."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class VenueRefused(VenueError):
+    """It said no, and no is certain."""
+
+
+class VenueNotReached(VenueError):
+    """It never left this machine."""
+
+
+class VenueSilent(VenueError):
+    """Sent, and no answer that can be believed: it may have happened."""
+
+
+class CredentialRefused(VenueRefused):
+    """The account's credential is not accepted, or the venue wants verification: a person is needed.
+
+    `code` is `auth_expired`, `verification_required` or `not_permitted`.
+    """
+
+
+class RateLimited(VenueRefused):
+    """Refused at the door (403, 418, 429): nobody behind this address may call until `until`."""
+
+    def __init__(self, code: str, message: str, until: datetime) -> None:
+        super().__init__(code, message)
+        self.until = until
+
+
+class Credential(Protocol):
+    """A user's credential, as far as an adapter may use it. Its repr shows nothing."""
+
+    @property
+    def kind(self) -> str:
+        """session, hmac, ed25519 or rsa."""
+        ...
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers that authenticate a request (session: the stored bundle; keys: X-MBX-APIKEY)."""
+        ...
+
+    def api_key(self) -> str:
+        """The API key; empty for a session."""
+        ...
+
+    def sign(self, payload: bytes) -> str:
+        """The payload's signature in the form the venue wants; not for a session."""
+        ...
+
+
+class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg as the venue tells it. `status` is none when its word is not one we know."""
+
+    venue_order_id: VenueOrderId
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal  # 0 for a pending leg that the venue has not sized yet
+    status: LegStatus | None
+    raw_status: str = ""
+    executed_quantity: Decimal = ZERO
+    executed_quote: Decimal = ZERO
+    client_id: str = ""
+    list_id: str | None = None
+    role: LegRole | None = None  # its position in a list; none for a single order or when not told
+    created_at: datetime
+    updated_at: datetime
+    expiry_reason: str = ""
+
+
+class PlacedLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """A leg in the answer to a placement."""
+
+    role: LegRole
+    venue_order_id: VenueOrderId
+    status: LegStatus
+    executed_quantity: Decimal = ZERO
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A definite yes: the venue has it, with these ids."""
+
+    legs: tuple[PlacedLeg, ...]
+    list_id: str | None = None
+    accepted_at: datetime
+
+
+class AssetBalance(msgspec.Struct, frozen=True):
+    """One asset of an account, in that asset."""
+
+    asset: str
+    free: Decimal
+    locked: Decimal
+
+
+class FeeRates(msgspec.Struct, frozen=True):
+    """Fees as fractions: of a BUY from the base received, of a SELL from the quote received."""
+
+    buy: Decimal
+    sell: Decimal
+
+
+class StreamUp(msgspec.Struct, frozen=True):
+    """The user stream is connected; whatever came before was missed: sweep."""
+
+
+class StreamDown(msgspec.Struct, frozen=True):
+    """The user stream broke; it reconnects by itself."""
+
+    reason: str
+
+
+class OrderPushed(msgspec.Struct, frozen=True):
+    """An order changed. A hint: the ledger is only ever written from trades that were read."""
+
+    order: VenueOrder
+
+
+class TradePushed(msgspec.Struct, frozen=True):
+    """A trade that came with a push and has a key the venue never repeats (Spot)."""
+
+    trade: Trade
+    client_id: str
+
+
+class BalancePushed(msgspec.Struct, frozen=True):
+    """Some balance changed."""
+
+
+StreamNews = StreamUp | StreamDown | OrderPushed | TradePushed | BalancePushed
+StreamSink = Callable[[StreamNews], None]  # must return at once
+
+
+class Account(Protocol):
+    """One user's private side at a venue. Every call may raise the three failures.
+
+    Nothing here is repeated by itself except reads.
+    """
+
+    async def place(self, order: Order) -> Placed:
+        """Send an order, once, signed with its `submitted_at` and never later than 1 s after it.
+
+        VenueNotReached if it is too old or no connection was had; CredentialRefused, RateLimited
+        and VenueRefused for a definite no; VenueSilent for everything else (architecture 5.3, 5.4).
+        """
+        ...
+
+    async def cancel(self, order: Order, role: LegRole) -> None:
+        """Ask that one leg be cancelled, by the venue's id or by our client id.
+
+        VenueRefused with code `not_open` means "not open now", never "absent".
+        """
+        ...
+
+    async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
+        """Every open order of the account on the symbol, pending legs included, foreign ones too."""
+        ...
+
+    async def order_history(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """Orders on the symbol of any status created at or after `since`, as far as the venue tells."""
+        ...
+
+    async def look_up(self, order: Order, role: LegRole) -> VenueOrder | None:
+        """One leg by the venue's id, or by our client id where the venue takes one.
+
+        None: the venue says it has no such order, now. A venue without such a query raises
+        NotImplementedError for a leg whose venue id is unknown.
+        """
+        ...
+
+    async def trades_of(self, symbol: str, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:
+        """Every trade of one order."""
+        ...
+
+    async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
+        """Every trade of the account on the symbol at or after `since`, oldest first."""
+        ...
+
+    async def balances(self) -> tuple[AssetBalance, ...]:
+        """The balances that orders on this venue use."""
+        ...
+
+    async def fee_rates(self, symbol: str) -> FeeRates:
+        """The account's fee rates on the symbol."""
+        ...
+
+    async def run_stream(self, sink: StreamSink) -> None:
+        """Keep the user stream up until cancelled: StreamUp after each (re)connect, then pushes."""
+        ...
+
+
+class VenuePort(Protocol):
+    """One venue. Concrete classes are named only in __main__."""
+
+    @property
+    def venue(self) -> Venue:
+        """Which one."""
+        ...
+
+    @property
+    def has_client_ids(self) -> bool:
+        """Does it take ids of ours, so that an order can be looked up by one?"""
+        ...
+
+    @property
+    def sizes_pending(self) -> bool:
+        """Does it size the pending SELL itself, from what was received?"""
+        ...
+
+    def account(self, user_id: str, credential: Credential) -> Account:
+        """The private side of one user."""
+        ...
+
+    async def world(self) -> str:
+        """The paper exchange's world id; empty on the real venue."""
+        ...
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """The rules of a symbol, cached for five minutes, the last good ones kept on failure.
+
+        VenueRefused with code `unknown_symbol`.
+        """
+        ...
+
+    async def last_price(self, symbol: str) -> Decimal:
+        """Price of the last trade, cached for a second."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+class Socket(Protocol):
+    """An open WebSocket."""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame; VenueSilent when it broke."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Text frames until it closes."""
+        ...
+
+    async def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class Transport(Protocol):
+    """HTTP and WebSocket below the adapters; the simulation has another one (architecture 8)."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_seconds: float,
+        not_after: datetime | None = None,
+    ) -> Response:
+        """One request, sent once: no retry, no redirect.
+
+        VenueNotReached when nothing left this machine (no connection, or `not_after` has passed when
+        the bytes would leave); VenueSilent when they left and no whole answer came.
+        """
+        ...
+
+    async def connect(self, url: str) -> Socket:
+        """Open a WebSocket; VenueNotReached when it cannot be opened."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
