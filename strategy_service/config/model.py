@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from otopilot import money
+from otopilot.instrument import Venue
 from strategy_service.config.problems import Origin, UnknownName
 
-Venue = Literal["spot", "alpha"]
 TargetScope = Literal["shared", "per_user"]
 VolumeSide = Literal["buy", "both"]
 

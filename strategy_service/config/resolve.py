@@ -3,6 +3,7 @@
 from types import MappingProxyType
 from typing import Any, cast
 
+from otopilot.instrument import Venue
 from strategy_service.config import keys
 from strategy_service.config.layers import Stack, stack
 from strategy_service.config.model import (
@@ -40,8 +41,9 @@ def _strategy(sections: Sections, raw: RawStrategy, overrides: dict[str, Layer])
     layers = {key.name: stack(sections, raw, key) for key in (*keys.OF_STRATEGY, *keys.PER_USER)}
     own: dict[str, Any] = {key.name: layers[key.name][-1].value for key in keys.OF_STRATEGY}
     shared: dict[str, Any] = {key.name: layers[key.name][-1].value for key in keys.PER_USER}
-    if own["venue"] == "spot":
-        own["target_chain"] = None
+    own["venue"] = Venue(own["venue"])
+    if own["venue"] is Venue.SPOT:
+        own["target_chain"] = None  # checks.py has said that it is not used
     return StrategyConfig(
         **own,
         user_ids=tuple(raw.users),

@@ -1,0 +1,302 @@
+"""What a strategy will do, before it does it: the arithmetic of `otopilot plan`. Pure.
+
+Rounds, time, prices, volume and cost, on the assumption that every BUY fills at its first try
+within the interval. Ratios are Fractions, so that 3000 USDT at 100 USDT/s are exactly 30 s.
+"""
+
+import heapq
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Protocol
+
+from otopilot import money
+from otopilot.money import ONE, ZERO
+from strategy_service.config import StrategyConfig, UserSettings
+
+_PLACES = 8  # of the expected figures; prices and quantities are exact
+
+
+class Grid(Protocol):
+    """What a plan needs to know of an instrument; otopilot.instrument.Instrument fits."""
+
+    @property
+    def tick_size(self) -> Decimal: ...
+
+    @property
+    def step_size(self) -> Decimal: ...
+
+    @property
+    def min_quantity(self) -> Decimal: ...
+
+    @property
+    def min_notional(self) -> Decimal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """A Grid made of plain numbers."""
+
+    tick_size: Decimal
+    step_size: Decimal
+    min_notional: Decimal = ZERO
+    min_quantity: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class UserPlan:
+    """One user's part. Prices in USDT, quantity in the token, the rest in USDT and seconds.
+
+    cost is fees less gain when every SELL fills at its price: a gain makes it negative. problem
+    says why this user cannot trade; all expected figures are zero then.
+    """
+
+    user_id: str
+    amount: Decimal
+    interval_seconds: Decimal
+    buy_price: Decimal
+    sell_price: Decimal
+    quantity: Decimal
+    sell_quantity: Decimal
+    volume_per_round: Decimal
+    rounds: int = 0
+    start_seconds: Decimal = ZERO
+    duration_seconds: Decimal = ZERO
+    volume: Decimal = ZERO
+    fees: Decimal = ZERO
+    cost: Decimal = ZERO
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyPlan:
+    """The whole strategy; duration is None when nobody can trade."""
+
+    strategy_id: str
+    price: Decimal
+    left: Decimal  # USDT to the target, over all users
+    users: tuple[UserPlan, ...]
+    rounds: int
+    duration_seconds: Decimal | None
+    volume: Decimal
+    volume_per_second: Decimal
+    fees: Decimal
+    cost: Decimal
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Round:
+    """One user's cycle in exact figures."""
+
+    settings: UserSettings
+    buy: Decimal
+    sell: Decimal
+    quantity: Decimal
+    sold: Decimal
+    volume: Decimal
+    fees: Decimal
+    cost: Decimal
+    problem: str
+    start: Fraction = Fraction(0)
+    duration: Fraction = Fraction(0)
+    share: Fraction = Fraction(0)  # USDT this user is to add
+
+    @property
+    def rate(self) -> Fraction:
+        """USDT a second."""
+        return Fraction(self.volume) / Fraction(self.settings.trade_interval_seconds)
+
+
+def plan(
+    strategy: StrategyConfig,
+    *,
+    price: Decimal,
+    instrument: Grid,
+    fee_rate: Decimal,
+    counted: Mapping[str, Decimal] | None = None,
+    max_concurrent_users: int | None = None,
+) -> StrategyPlan:
+    """The expected course from here.
+
+    price is the last trade's, fee_rate a fraction (0.0001 is 0.01 %) of either side, counted the
+    volume each user has in the window already, max_concurrent_users the places there are.
+    """
+    if price <= 0:
+        raise ValueError(f"a plan needs a price above zero, not {money.text(price)}")
+    counted = counted or {}
+    rounds = [_round(strategy, settings, price, instrument, fee_rate) for settings in strategy.users]
+    able = [each for each in rounds if not each.problem]
+    places = max(1, min(len(able), max_concurrent_users or len(able)))
+    serial = _serial(able)
+    if strategy.target_scope == "shared":
+        left = max(ZERO, strategy.target_volume - sum(counted.values(), ZERO))
+        _share(able[:places], left, serial=serial)
+    else:
+        remaining = {
+            user: max(ZERO, strategy.target_volume - counted.get(user, ZERO)) for user in strategy.user_ids
+        }
+        left = sum(remaining.values(), ZERO)
+        _each_its_own(able, remaining, places, serial=serial)
+    return _summary(strategy, price, left, rounds, _notes(strategy, able, left, places, serial=serial))
+
+
+def _round(
+    strategy: StrategyConfig, settings: UserSettings, price: Decimal, grid: Grid, fee_rate: Decimal
+) -> _Round:
+    """One cycle now: prices on the tick grid (BUY down, SELL up), quantities down to the step."""
+    asked_buy = money.plus_percent(price, settings.buy_offset_percentage)
+    buy = money.floor_to(asked_buy, grid.tick_size)
+    sell = money.ceil_to(money.plus_percent(asked_buy, settings.sell_profit_percentage), grid.tick_size)
+    amount = settings.single_trade_amount_usdt
+    quantity = money.floor_to(amount / buy, grid.step_size) if buy > 0 else ZERO
+    sold = money.floor_to(quantity * (ONE - fee_rate), grid.step_size)
+    fees = quantity * buy * fee_rate + sold * sell * fee_rate
+    volume = quantity * buy + (sold * sell if strategy.volume_side == "both" else ZERO)
+    return _Round(
+        settings=settings,
+        buy=buy,
+        sell=sell,
+        quantity=quantity,
+        sold=sold,
+        volume=volume,
+        fees=fees,
+        cost=fees - (sell - buy) * sold,
+        problem=_problem(amount, buy, sell, quantity, sold, grid),
+    )
+
+
+def _problem(
+    amount: Decimal, buy: Decimal, sell: Decimal, quantity: Decimal, sold: Decimal, grid: Grid
+) -> str:
+    """Why the venue would refuse such a cycle, empty when it would not."""
+    if buy <= 0:
+        return "the buy price is below one tick"
+    least = min(quantity * buy, sold * sell)
+    if quantity <= 0 or sold <= 0 or min(quantity, sold) < grid.min_quantity or least < grid.min_notional:
+        return (
+            f"{money.text(amount)} USDT a cycle is below the smallest order"
+            f" (least quantity {money.text(max(grid.min_quantity, grid.step_size))},"
+            f" least value {money.text(grid.min_notional)} USDT)"
+        )
+    return ""
+
+
+def _serial(able: list[_Round]) -> bool:
+    """Whether SELLs lie at or under BUYs: then one OTO at a time passes the guard (architecture 6)."""
+    return len(able) > 1 and min(each.sell for each in able) <= max(each.buy for each in able)
+
+
+def _share(able: list[_Round], left: Decimal, *, serial: bool) -> None:
+    """All trade until the sum reaches the target: each adds in proportion to its rate."""
+    if serial:
+        _one_at_a_time(able, Fraction(left))
+        return
+    rate = sum((each.rate for each in able), Fraction(0))
+    for each in able:
+        each.duration = Fraction(left) / rate
+        each.share = each.rate * each.duration
+
+
+def _one_at_a_time(able: list[_Round], left: Fraction) -> None:
+    """Turns in rotation; each may take its fill timeout or its interval's part, whichever is longer."""
+    turn = _turn(able)
+    in_turn = sum((Fraction(each.volume) for each in able), Fraction(0))
+    for each in able:
+        each.duration = left / in_turn * turn
+        each.share = left * Fraction(each.volume) / in_turn
+
+
+def _turn(able: list[_Round]) -> Fraction:
+    """Seconds until everybody had one turn."""
+    timeouts = sum((Fraction(each.settings.fill_timeout_seconds) for each in able), Fraction(0))
+    return max(timeouts, *(Fraction(each.settings.trade_interval_seconds) for each in able))
+
+
+def _each_its_own(able: list[_Round], remaining: Mapping[str, Decimal], places: int, *, serial: bool) -> None:
+    """Everybody to its own target; who finds no place starts when one becomes free."""
+    turn = _turn(able[:places]) if serial else None
+    free = [Fraction(0)] * places
+    for each in able:
+        each.share = Fraction(remaining[each.settings.user_id])
+        seconds = turn if turn is not None else Fraction(each.settings.trade_interval_seconds)
+        each.duration = each.share / Fraction(each.volume) * seconds
+        each.start = heapq.heappop(free)
+        heapq.heappush(free, each.start + each.duration)
+
+
+def _notes(
+    strategy: StrategyConfig, able: list[_Round], left: Decimal, places: int, *, serial: bool
+) -> tuple[str, ...]:
+    notes = []
+    if not left:
+        notes.append("the target is reached already")
+    if not able:
+        notes.append("no user can trade")
+    if len(able) > places:
+        notes.append(f"{places} of {len(able)} users trade at once: the others wait for a place")
+    if serial:
+        notes.append(
+            "SELLs lie at or under other users' BUYs: one order pair at a time passes the guard,"
+            " reckoned with the whole fill timeout for each"
+        )
+    if strategy.volume_side == "both":
+        notes.append("reckoned with every SELL filled: while they rest, only BUYs count")
+    for each in able:
+        limit = each.settings.max_cost_usdt
+        expected = each.share / Fraction(each.volume) * Fraction(each.cost)
+        if limit is not None and expected >= Fraction(limit):
+            notes.append(
+                f"user {each.settings.user_id} reaches its cost limit of {money.text(limit)} USDT first"
+            )
+    return tuple(notes)
+
+
+def _summary(
+    strategy: StrategyConfig, price: Decimal, left: Decimal, rounds: list[_Round], notes: tuple[str, ...]
+) -> StrategyPlan:
+    users = tuple(_user_plan(each) for each in rounds)
+    able = [each for each in rounds if not each.problem]
+    end = max((each.start + each.duration for each in able), default=None)
+    volume = sum((each.share for each in able), Fraction(0))
+    return StrategyPlan(
+        strategy_id=strategy.strategy_id,
+        price=price,
+        left=left,
+        users=users,
+        rounds=sum(user.rounds for user in users),
+        duration_seconds=None if end is None else _decimal(end),
+        volume=_decimal(volume),
+        volume_per_second=_decimal(volume / end) if end else ZERO,
+        fees=sum((user.fees for user in users), ZERO),
+        cost=sum((user.cost for user in users), ZERO),
+        notes=notes,
+    )
+
+
+def _user_plan(each: _Round) -> UserPlan:
+    turns = each.share / Fraction(each.volume) if each.volume else Fraction(0)
+    return UserPlan(
+        user_id=each.settings.user_id,
+        amount=each.settings.single_trade_amount_usdt,
+        interval_seconds=each.settings.trade_interval_seconds,
+        buy_price=each.buy,
+        sell_price=each.sell,
+        quantity=each.quantity,
+        sell_quantity=each.sold,
+        volume_per_round=each.volume,
+        rounds=math.ceil(turns),
+        start_seconds=_decimal(each.start),
+        duration_seconds=_decimal(each.duration),
+        volume=_decimal(each.share),
+        fees=_decimal(turns * Fraction(each.fees)),
+        cost=_decimal(turns * Fraction(each.cost)),
+        problem=each.problem,
+    )
+
+
+def _decimal(exact: Fraction) -> Decimal:
+    """The figure to eight places; rounded half even, as Fraction rounds."""
+    return Decimal(round(exact * 10**_PLACES)).scaleb(-_PLACES)
