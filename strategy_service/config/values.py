@@ -27,7 +27,10 @@ _UNIT = re.compile(r"\s*(%|s|sec|seconds|usdt|usd|\$)$", re.IGNORECASE | re.ASCI
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NONE_WORDS = ("none", "null", "~")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
-_TOKEN = re.compile(r"[^\s/\\\x00-\x1f\x7f]{1,32}")
+# What would garble a terminal or a log line: controls, line breaks, writing-direction marks.
+_GARBLING = "\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_TOKEN = re.compile(rf"[^\s/\\{_GARBLING}]{{1,32}}")
+_TITLE = re.compile(rf"[^{_GARBLING}]{{1,100}}")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?\s?(Z|z|[+-]\d\d:\d\d)?", re.ASCII)
 _OTHER_NUMBERS = re.compile(r"0o[0-7]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _KINDS = {"bool": "boolean", "timestamp": "date", "null": "null"}
@@ -134,7 +137,7 @@ def title(node: Node) -> str:
     scalar = _scalar(node, "a name")
     _refuse_other_types(scalar, integer_is_fine=True)
     text = scalar.text.strip()
-    if not text or len(text) > 100 or len(text.splitlines()) > 1:
+    if not _TITLE.fullmatch(text):
         raise Wrong(f"{shown(scalar.text)} must be one line of 1 to 100 characters")
     return text
 

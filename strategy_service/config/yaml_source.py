@@ -189,7 +189,8 @@ class _Reader:
         while not isinstance(event := next(self._events), MappingEndEvent):
             key = self._node(event, path, depth + 1)
             name = key.text if isinstance(key, Scalar) else "?"
-            below = f"{path}.{name[:64]}" if path else name[:64]
+            step = name if name.isprintable() and len(name) <= 64 else shown(name)
+            below = f"{path}.{step}" if path else step
             value = self._node(next(self._events), below, depth + 1)
             if not isinstance(key, Scalar):
                 if not isinstance(key, Broken):

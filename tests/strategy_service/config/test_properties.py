@@ -37,6 +37,7 @@ def test_any_bytes_are_refused_with_a_complaint(content: bytes) -> None:
 
 @given(st.text(alphabet=st.sampled_from("ab1: -[]{}&*!|>'\"%@`#,?\n\t.<~0x"), max_size=80))
 @example("? ")
+@example("? |\n a\n b\n: 1")
 @example("- - - -")
 @example("%YAML 3.0\n---\na")
 @example("%TAG ! tag:x,2000:\n---\n!a b")

@@ -183,6 +183,17 @@ def test_what_has_no_place_in_the_file_is_refused_with_one_line(text: str | byte
     assert said in complaint(text)
 
 
+@pytest.mark.parametrize("key", ["strategy_name", "target_token"])
+@pytest.mark.parametrize("written", [r'"a\e[31mb"', r'"a\nb"', r'"a\u202eb"', '" "', "x" * 101])
+def test_a_name_that_would_garble_a_screen_is_refused(key: str, written: str) -> None:
+    said = complaint(
+        GOOD.replace("    target_token: KOGE\n", "")
+        + f"    {key}: {written}\n".replace("strategy_name: ", "target_token: K\n    strategy_name: ")
+    )
+    assert f"strategies[0].{key}: " in said
+    assert said.isprintable()
+
+
 def test_an_alias_is_refused_together_with_its_anchor() -> None:
     text = GOOD.replace("KOGE", "&t KOGE").replace("BSC", "*t")
     assert [line.partition("strategies[0].")[2] for line in complaints(text)] == [
