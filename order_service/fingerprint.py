@@ -1,0 +1,96 @@
+"""Fingerprints: how an order is known at a venue that takes no id of ours (architecture 5.6).
+
+(user, symbol, side, price, quantity) is made unique among the orders still open or in doubt
+or ended less than ten minutes ago, by lowering the BUY a few ticks or the quantity a few steps.
+Pure; the books own one instance.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from otopilot.instrument import Instrument, Side, Venue
+from otopilot.order import UserId
+
+MEMORY = timedelta(minutes=10)
+MOST_TICKS = 9
+MOST_STEPS_OF_A_SELL = 9
+LEAST_SHARE = Decimal("0.999")  # of the amount that was asked for
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What tells one leg from every other where there are no ids."""
+
+    venue: Venue
+    symbol: str
+    user_id: UserId
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    in_list: bool
+
+
+@dataclass(frozen=True)
+class NoneFree(Exception):
+    """Every fingerprint near what was asked is taken; one frees at that time (none: when an order ends)."""
+
+    free_at: datetime | None
+
+
+class Fingerprints:
+    """Which are taken, by whom, and until when."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Fingerprint, dict[str, datetime | None]] = {}
+
+    def take(self, print_: Fingerprint, holder: str, until: datetime | None) -> None:
+        """Mark it taken by a holder; without a time until it is marked again."""
+        self._taken.setdefault(print_, {})[holder] = until
+
+    def forget_expired(self, now: datetime) -> None:
+        """Drop what ended more than ten minutes ago: the memory is bounded by the orders of that time."""
+        for print_ in list(self._taken):
+            holders = self._taken[print_]
+            for holder in [h for h, until in holders.items() if until is not None and until <= now]:
+                del holders[holder]
+            if not holders:
+                del self._taken[print_]
+
+    def choose(self, wanted: Fingerprint, instrument: Instrument, now: datetime) -> Fingerprint:
+        """The nearest free one. Raises NoneFree."""
+        times: list[datetime] = []
+        for candidate in _candidates(wanted, instrument):
+            until = self._taken_until(candidate, now)
+            if until is None:
+                return candidate
+            times.extend(moment for moment in until if moment is not None)
+        raise NoneFree(min(times, default=None))
+
+    def _taken_until(self, print_: Fingerprint, now: datetime) -> list[datetime | None] | None:
+        holders = self._taken.get(print_, {})
+        live = [until for until in holders.values() if until is None or until > now]
+        return live or None
+
+
+def _candidates(wanted: Fingerprint, instrument: Instrument) -> Iterator[Fingerprint]:
+    """As asked first; a BUY then by ticks before steps, a SELL by steps only."""
+    step = 0
+    while True:
+        quantity = wanted.quantity - step * instrument.step_size
+        if quantity <= 0:
+            return
+        ticks = range(MOST_TICKS + 1) if wanted.side is Side.BUY else range(1)
+        for tick in ticks:
+            price = wanted.price - tick * instrument.tick_size
+            enough = price * quantity >= LEAST_SHARE * wanted.price * wanted.quantity
+            if wanted.side is Side.SELL:
+                enough = step <= MOST_STEPS_OF_A_SELL
+            if price <= 0 or not enough:
+                if tick == 0:
+                    return
+                break
+            yield msgspec.structs.replace(wanted, price=price, quantity=quantity)
+        step += 1
