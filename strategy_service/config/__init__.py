@@ -5,7 +5,7 @@ ConfigManager keeps the last good one. Nothing here knows gRPC, venues or the ev
 """
 
 from strategy_service.config.diff import Change, Diff, diff
-from strategy_service.config.explain import Explained, explain
+from strategy_service.config.explain import Explained, as_dict, explain
 from strategy_service.config.loader import DEFAULT_PATH, load, load_bytes
 from strategy_service.config.manager import ConfigManager
 from strategy_service.config.model import (
@@ -33,6 +33,7 @@ __all__ = [
     "UnknownName",
     "UserSettings",
     "VolumeWindow",
+    "as_dict",
     "diff",
     "explain",
     "load",

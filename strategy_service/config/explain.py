@@ -1,8 +1,13 @@
-"""Which layer set a value, and what it shadows: the answer of `otopilot config explain`."""
+"""The answers of `otopilot config explain` and `config show`.
+
+explain() says which layer set a value and what it shadows; as_dict() is the resolved
+configuration as plain data, every amount as text.
+"""
 
 from dataclasses import dataclass
 
-from strategy_service.config.model import Sourced, TradingConfig, value_text
+from strategy_service.config import keys
+from strategy_service.config.model import Sourced, StrategyConfig, TradingConfig, Value, value_text
 from strategy_service.config.problems import UnknownName
 
 
@@ -46,3 +51,27 @@ def _explained(name: str, stack: tuple[Sourced, ...]) -> Explained:
         str(top.origin),
         tuple((value_text(sourced.value), str(sourced.origin)) for sourced in reversed(below)),
     )
+
+
+def as_dict(config: TradingConfig) -> dict[str, object]:
+    """The configuration in force, fit for JSON: amounts as text, counts and flags as they are."""
+    return {
+        "path": config.path,
+        "revision": config.revision,
+        keys.MAX_CONCURRENT_USERS: config.max_concurrent_users,
+        "strategies": [_strategy_dict(strategy) for strategy in config.strategies],
+        "notices": list(config.notices),
+    }
+
+
+def _strategy_dict(strategy: StrategyConfig) -> dict[str, object]:
+    own: dict[str, object] = {key.name: _json(getattr(strategy, key.name)) for key in keys.OF_STRATEGY}
+    own["users"] = [
+        {"user_id": user.user_id} | {key.name: _json(getattr(user, key.name)) for key in keys.PER_USER}
+        for user in strategy.users
+    ]
+    return own
+
+
+def _json(value: Value) -> object:
+    return value if value is None or isinstance(value, int) else value_text(value)

@@ -1,5 +1,6 @@
 """Which layer wins, what a value's origin is, files and their stand-ins, reloads."""
 
+import json
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from strategy_service.config import (
     TradingConfig,
     UnknownName,
     UserSettings,
+    as_dict,
     diff,
     explain,
     load,
@@ -91,6 +93,15 @@ def test_a_value_names_the_line_that_set_it_and_what_it_shadows() -> None:
 def test_explain_without_a_key_explains_every_key() -> None:
     explained = [each.key for each in explain(read(LAYERED), "koge", "1")]
     assert explained == [k.name for k in (*OF_STRATEGY, *PER_USER)] + ["user_ids", "max_concurrent_users"]
+
+
+def test_the_resolved_configuration_is_plain_data_with_amounts_as_text() -> None:
+    data = json.loads(json.dumps(as_dict(read(LAYERED))))
+    (strategy,) = data["strategies"]
+    assert (strategy["target_volume"], strategy["venue"], strategy["enabled"]) == ("16384", "alpha", True)
+    assert [user["single_trade_amount_usdt"] for user in strategy["users"]] == ["50", "45"]
+    assert strategy["users"][0]["max_slippage_steps"] == 5
+    assert strategy["users"][0]["sell_timeout_seconds"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,190 @@
+"""The plan: the seeds' estimates, prices and grids, cost, places, targets of each user."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otopilot.instrument import Instrument, Venue
+from strategy_service.config import StrategyConfig, load_bytes
+from strategy_service.plan import Filters, StrategyPlan, plan
+
+FINE = Filters(tick_size=Decimal("0.00000001"), step_size=Decimal("0.0001"), min_notional=Decimal("0.1"))
+KOGE = Decimal("48")
+
+
+def strategy(*amounts: str, target: str = "16384", more: str = "", own: str = "") -> StrategyConfig:
+    """One user for each amount, with further lines for the strategy and for user 1."""
+    users = list(range(1, len(amounts) + 1))
+    text = f"""\
+strategies:
+  - strategy_id: koge
+    target_token: KOGE
+    target_chain: BSC
+    target_volume: {target}
+    user_ids: {users}
+    {more}
+user_overrides:
+"""
+    for user, amount in zip(users, amounts, strict=True):
+        extra = f", {own}" if own and user == 1 else ""
+        text += (
+            f"  - {{user_id: {user}, strategies: {{koge: {{single_trade_amount_usdt: {amount}{extra}}}}}}}\n"
+        )
+    return load_bytes(text.encode(), "t.yaml").strategies[0]
+
+
+def planned(config: StrategyConfig, price: Decimal = KOGE, **more: object) -> StrategyPlan:
+    return plan(config, price=price, instrument=FINE, fee_rate=Decimal(0), **more)  # type: ignore[arg-type]
+
+
+def seconds(figure: Decimal | None) -> int:
+    assert figure is not None
+    return round(figure)
+
+
+def test_one_user_of_30_usdt_needs_547_rounds_and_546_seconds() -> None:
+    result = planned(strategy("30"))
+    assert result.rounds == 547
+    assert seconds(result.duration_seconds) == 546
+    assert result.volume == 16384
+
+
+def test_three_users_of_100_usdt_a_second_need_164_seconds() -> None:
+    result = planned(strategy("50", "30", "20"))
+    assert seconds(result.duration_seconds) == 164
+    assert [user.rounds for user in result.users] == [164, 164, 164]
+    assert round(result.volume_per_second) == 100
+    assert sum(user.volume for user in result.users) == pytest.approx(16384, abs=Decimal("0.000001"))
+
+
+def test_prices_are_those_of_the_seeds() -> None:
+    (user,) = planned(strategy("30"), Decimal(100)).users
+    assert (user.buy_price, user.sell_price) == (Decimal("100.5"), Decimal("101.505"))
+
+
+def test_a_buy_is_priced_down_and_a_sell_up_and_quantities_fit_the_step() -> None:
+    coarse = Filters(tick_size=Decimal("0.1"), step_size=Decimal("0.01"), min_notional=Decimal("5"))
+    (user,) = plan(strategy("30"), price=Decimal("10.01"), instrument=coarse, fee_rate=Decimal("0.001")).users
+    assert (user.buy_price, user.sell_price) == (Decimal("10.0"), Decimal("10.2"))
+    assert (user.quantity, user.sell_quantity) == (Decimal("3.00"), Decimal("2.99"))
+    assert user.volume_per_round == 30
+
+
+def test_an_instrument_serves_as_the_grid() -> None:
+    instrument = Instrument(
+        venue=Venue.ALPHA,
+        symbol="ALPHA_22USDT",
+        token="KOGE",
+        base_asset="ALPHA_22",
+        quote_asset="USDT",
+        tick_size=FINE.tick_size,
+        step_size=FINE.step_size,
+        min_notional=FINE.min_notional,
+    )
+    config = strategy("50", "30", "20")
+    assert plan(config, price=KOGE, instrument=instrument, fee_rate=Decimal(0)) == planned(config)
+
+
+def test_cost_is_fees_less_gain() -> None:
+    config = strategy("100", target="1000", more="buy_offset_percentage: 0")
+    (user,) = plan(config, price=Decimal(10), instrument=FINE, fee_rate=Decimal("0.001")).users
+    # A round: buys 10 at 10 (fee 0.1), sells 9.99 at 10.1 (fee 0.100899), gains 0.999; ten rounds.
+    assert user.rounds == 10
+    assert user.fees == Decimal("2.00899")
+    assert user.cost == Decimal("2.00899") - Decimal("9.99")
+
+
+def test_what_is_counted_already_is_not_planned_again() -> None:
+    config = strategy("50", "50", target="1000")
+    assert planned(config, counted={"1": Decimal(600), "2": Decimal(300)}).left == 100
+    done = planned(config, counted={"1": Decimal(1200)})
+    assert (done.left, done.rounds, done.duration_seconds) == (0, 0, 0)
+    assert "the target is reached already" in done.notes
+
+
+def test_a_target_for_each_user_ends_with_the_slowest() -> None:
+    result = planned(strategy("50", "25", target="100.5", more="target_scope: per_user"), Decimal(100))
+    assert [user.rounds for user in result.users] == [3, 5]
+    assert result.left == 201
+    assert result.duration_seconds == result.users[1].duration_seconds
+    assert planned(
+        strategy("50", "25", target="100.5", more="target_scope: per_user"),
+        Decimal(100),
+        counted={"2": Decimal(200)},
+    ).users[1].rounds == 0  # fmt: skip
+
+
+def test_users_without_a_place_wait_for_one() -> None:
+    shared = planned(strategy("50", "50", target="1000"), Decimal(100), max_concurrent_users=1)
+    assert [user.rounds > 0 for user in shared.users] == [True, False]
+    assert "1 of 2 users trade at once: the others wait for a place" in shared.notes
+    own = planned(
+        strategy("50.25", "50.25", "50.25", target="201", more="target_scope: per_user"),
+        Decimal(100),
+        max_concurrent_users=2,
+    )
+    assert [user.start_seconds for user in own.users] == [0, 0, 4]
+    assert own.duration_seconds == 8
+
+
+def test_sells_below_other_buys_go_one_at_a_time() -> None:
+    falling = strategy("50.25", "50.25", target="201", more="sell_profit_percentage: -0.1")
+    result = planned(falling, Decimal(100))
+    assert any("one order pair at a time" in note for note in result.notes)
+    assert result.duration_seconds == 8  # four turns of 50.25 USDT, each up to 2 s
+    assert planned(strategy("50.25", more="sell_profit_percentage: -0.1"), Decimal(100)).notes == ()
+
+
+def test_both_sides_count_when_asked() -> None:
+    buys = planned(strategy("30"))
+    both = planned(strategy("30", more="volume_side: both"))
+    assert both.rounds < buys.rounds / 2 + 1
+    assert any("every SELL filled" in note for note in both.notes)
+
+
+def test_an_amount_below_the_smallest_order_is_a_problem_of_that_user_only() -> None:
+    result = planned(strategy("0.05", "50", target="1000"))
+    poor, good = result.users
+    assert poor.problem.startswith("0.05 USDT a cycle is below the smallest order")
+    assert (poor.rounds, poor.volume) == (0, 0)
+    assert good.volume == 1000
+
+
+def test_a_plan_in_which_nobody_can_trade_has_no_end() -> None:
+    result = planned(strategy("0.05"))
+    assert (result.duration_seconds, result.volume, result.rounds) == (None, 0, 0)
+    assert "no user can trade" in result.notes
+    dear = planned(replace(strategy("30"), target_scope="per_user"), Decimal("1e9"))
+    assert dear.duration_seconds is None
+
+
+def test_a_cost_limit_that_comes_first_is_named() -> None:
+    config = strategy("100", target="1000", more="sell_profit_percentage: -1", own="max_cost_usdt: 5")
+    assert "user 1 reaches its cost limit of 5 USDT first" in planned(config).notes
+    generous = strategy("100", target="1000", more="sell_profit_percentage: -1", own="max_cost_usdt: 500")
+    assert planned(generous).notes == ()
+
+
+@pytest.mark.parametrize("price", ["0", "-1"])
+def test_there_is_no_plan_without_a_price(price: str) -> None:
+    with pytest.raises(ValueError, match="price above zero"):
+        planned(strategy("30"), Decimal(price))
+
+
+@given(
+    st.lists(st.integers(5, 500), min_size=1, max_size=4),
+    st.integers(1, 100_000),
+    st.decimals("0.0001", "1000", places=4),
+)
+def test_the_planned_volume_is_the_target_and_the_last_round_is_needed(
+    amounts: list[int], target: int, price: Decimal
+) -> None:
+    result = planned(strategy(*map(str, amounts), target=str(target)), price)
+    assert result.volume == target
+    for user in result.users:
+        assert user.volume_per_round <= user.amount
+        assert (user.rounds - 1) * user.volume_per_round < user.volume + Decimal("0.0000001")
+        assert user.rounds * user.volume_per_round >= user.volume - Decimal("0.0000001")
