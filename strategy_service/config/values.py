@@ -115,7 +115,7 @@ def flag(node: Node) -> bool:
 def identifier(node: Node) -> str:
     """A strategy or user id: a number or text, the same id either way."""
     scalar = _scalar(node, "an id")
-    _refuse_other_types(scalar, integer_is_fine=True)
+    _refuse_other_types(scalar)
     if not _IDENTIFIER.fullmatch(scalar.text):
         raise Wrong(
             f"{shown(scalar.text)} is no id: 1 to 64 letters, digits and . _ - @ +, first a letter or digit"
@@ -126,7 +126,7 @@ def identifier(node: Node) -> str:
 def token(node: Node) -> str:
     """A token or chain name, as the venue spells it."""
     scalar = _scalar(node, "a name")
-    _refuse_other_types(scalar, integer_is_fine=True)
+    _refuse_other_types(scalar)
     if not _TOKEN.fullmatch(scalar.text):
         raise Wrong(f"{shown(scalar.text)} is no token or chain name: 1 to 32 characters without blanks")
     return scalar.text
@@ -135,7 +135,7 @@ def token(node: Node) -> str:
 def title(node: Node) -> str:
     """A name for people: one line of any characters."""
     scalar = _scalar(node, "a name")
-    _refuse_other_types(scalar, integer_is_fine=True)
+    _refuse_other_types(scalar)
     text = scalar.text.strip()
     if not _TITLE.fullmatch(text):
         raise Wrong(f"{shown(scalar.text)} must be one line of 1 to 100 characters")
@@ -190,12 +190,13 @@ def _scalar(node: Node, what: str, *, blame: bool = False) -> Scalar:
     return node
 
 
-def _refuse_other_types(scalar: Scalar, *, integer_is_fine: bool) -> None:
-    """Stop at plain text that some YAML tool reads as a boolean, a number or a date."""
-    if not scalar.plain:
-        return
+def _refuse_other_types(scalar: Scalar) -> None:
+    """Stop at plain text that some YAML tool reads as a boolean, a date or another number.
+
+    A whole number reads the same everywhere, so it may stand as a name.
+    """
     text = scalar.text
-    if integer_is_fine and re.fullmatch(r"0|[1-9][0-9]*", text, re.ASCII):
+    if not scalar.plain or re.fullmatch(r"0|[1-9][0-9]*", text, re.ASCII):
         return
     kind = None
     for tag, pattern in [*_IMPLICIT.get(text[:1], []), *_IMPLICIT.get(None, [])]:
