@@ -1,0 +1,31 @@
+"""Binance imitated from outside: one server, a world on disk, an oracle inside.
+
+Shares no code with the services, so it shares no mistake with them. `python -m paper_exchange
+--help` says how to start it alone; its first line on standard output is
+`paper-exchange ready port=<n> world=<id>`.
+
+Layers, each knowing only those above it:
+  model numbers config faults           records, exact decimals, settings, fault rules
+  matching price_path tape market       one symbol: book, path, public record
+  accounts filters order_lists oracle   money, filters, life of a list, self-match count
+  store state engine exchange           the world, what a step changes, entry points
+  http streams                          requests, answers and frames as values
+  alpha_* control_api world             surfaces over the exchange, all of it without a network
+  server __main__                       sockets, wall clock, process
+
+Control API (JSON, amounts as decimal strings):
+  GET    /control/world                 {world_id, now, frozen, symbols}
+  POST   /control/accounts              {user_id, venue, managed, balances?}; idempotent; answers
+                                        {user_id, venue, managed, credential}, credential being
+                                        {kind: session, headers} or {kind: hmac, api_key, secret}
+  POST   /control/freeze, /unfreeze     matching and price paths stop; queries and cancels go on
+  GET    /control/report                users: per (venue, symbol, user) accepted_requests,
+                                        accepted_lists, orders, open_orders, sides, fees; totals;
+                                        accounts with balances; self_matches
+  GET    /control/orders, /trades       ?user_id= &venue=: everything, oldest first
+  POST   /control/price                 {symbol, price}: pins the path; price null lets it go
+  POST   /control/deposit               {user_id, venue, asset, amount}; negative withdraws
+  GET    /control/faults                the active rules, with ids and how often they struck
+  POST   /control/faults                a rule as in faults.FaultRule; answers {id}
+  DELETE /control/faults                all, or ?id=
+"""

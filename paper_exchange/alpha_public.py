@@ -1,0 +1,133 @@
+"""Alpha's public reads: token list, exchange info, ticker, trades, klines, depth, fees."""
+
+from paper_exchange.alpha_errors import ParameterError
+from paper_exchange.alpha_rows import (
+    Row,
+    agg_trade_row,
+    depth_levels,
+    kline_row,
+    symbol_row,
+    ticker_row,
+    token_row,
+)
+from paper_exchange.exchange import Exchange
+from paper_exchange.market import Market
+
+Query = dict[str, str]
+
+INTERVALS_MS = {
+    "1s": 1_000,
+    "15s": 15_000,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+}
+DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
+
+
+def whole(query: Query, name: str, default: int, most: int | None = None) -> int:
+    """A non-negative integer parameter; blank counts as absent."""
+    raw = query.get(name) or str(default)
+    if not raw.isascii() or not raw.isdigit() or len(raw) > 18:
+        raise ParameterError(f"Illegal parameter {name}.")
+    return int(raw) if most is None else min(int(raw), most)
+
+
+class AlphaPublic:
+    """Answers from the exchange's markets; no account is involved."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def markets(self) -> list[Market]:
+        every = self._exchange.state.markets.values()
+        return [market for market in every if market.instrument.venue == "alpha"]
+
+    def _market(self, query: Query) -> Market:
+        symbol = query.get("symbol", "")
+        if not symbol:
+            raise ParameterError("Mandatory parameter 'symbol' was not sent.")
+        return self._exchange.market(symbol, "alpha")
+
+    def token_list(self, _: Query) -> list[Row]:
+        rows = []
+        for score, market in enumerate(reversed(self.markets()), 1):
+            offline, offsell = self._exchange.is_withdrawn(market.instrument.symbol)
+            rows.append(
+                token_row(market, self._exchange.now_ms, offline=offline, offsell=offsell, score=score)
+            )
+        return rows[::-1]
+
+    def exchange_info(self, _: Query) -> Row:
+        symbols = [
+            symbol_row(m.instrument, trading=not self._exchange.is_withdrawn(m.instrument.symbol)[0])
+            for m in self.markets()
+        ]
+        quotes = dict.fromkeys(row["quoteAsset"] for row in symbols)
+        return {
+            "timezone": "UTC",
+            "assets": [{"asset": asset} for asset in quotes],
+            "symbols": symbols,
+            "orderTypes": "LIMIT",
+        }
+
+    def ticker(self, query: Query) -> Row:
+        return ticker_row(self._market(query), self._exchange.now_ms)
+
+    def agg_trades(self, query: Query) -> list[Row]:
+        market = self._market(query)
+        limit = whole(query, "limit", 500, 1000)
+        since, until = whole(query, "startTime", 0), whole(query, "endTime", 10**15)
+        first = whole(query, "fromId", 0)
+        found = [t for t in market.tape.trades if t.agg_id >= first and since <= t.time_ms <= until]
+        from_start = bool(query.get("fromId") or query.get("startTime"))
+        kept = found[:limit] if from_start else found[-limit:] if limit else []
+        return [agg_trade_row(trade, market.instrument) for trade in kept]
+
+    def klines(self, query: Query) -> list[list[str]]:
+        market = self._market(query)
+        interval_ms = INTERVALS_MS.get(query.get("interval", ""))
+        if interval_ms is None:
+            raise ParameterError("Invalid interval.")
+        since, until = whole(query, "startTime", 0), whole(query, "endTime", 10**15)
+        candles = [c for c in market.tape.klines(interval_ms) if since <= c.open_ms <= until]
+        limit = whole(query, "limit", 500, 1500)
+        kept = candles[-limit:] if limit else []
+        return [kline_row(candle, interval_ms, market.instrument) for candle in kept]
+
+    def depth(self, query: Query) -> Row:
+        market = self._market(query)
+        limit = whole(query, "limit", 100)
+        if limit not in DEPTH_LIMITS:
+            raise ParameterError("Illegal parameter limit.")
+        bids, asks = depth_levels(market, limit, crossed=self._exchange.state.config.alpha.crossed_book)
+        now = self._exchange.now_ms
+        return {
+            "lastUpdateId": market.book.update_id,
+            "symbol": market.instrument.symbol,
+            "bids": bids,
+            "asks": asks,
+            "E": now,
+            "T": now,
+        }
+
+    def fee_rate(self, query: Query) -> Row:
+        """In millionths: 100 is 0.01 % (binance-alpha 1.4)."""
+        self._market(query)
+        settings = self._exchange.state.config.alpha
+        return {
+            "buyerCommission": int(settings.buyer_fee * 10**6),
+            "sellerCommission": int(settings.seller_fee * 10**6),
+        }
+
+    def from_asset(self, _: Query) -> list[str]:
+        return ["USDT", "USDC", "U"]

@@ -1,0 +1,203 @@
+"""Alpha's public streams and order stream, fed by the exchange's events.
+
+Frames are made only for names somebody subscribed to. Depth and all-token tickers go out on
+their own beat, the rest with the event.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from paper_exchange.alpha_frames import (
+    agg_trade_frame,
+    book_ticker_frame,
+    depth_frame,
+    kline_frame,
+    order_frame,
+    ticker24_frame,
+    trade_frame,
+)
+from paper_exchange.exchange import Exchange
+from paper_exchange.faults import Scope
+from paper_exchange.market import Market
+from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
+from paper_exchange.numbers import padded
+from paper_exchange.streams import Send, Session
+
+PUBLIC_PATH = "/w3w/wsa/stream"
+ORDER_PATH = "/w3w/stream"
+ALL_TOKENS = "came@allTokens@ticker24"
+TICKER_BEAT_MS = 1000
+DEPTH_LEVELS = 1000
+DEPTH_SPEEDS = {"0ms": 100, "100ms": 100, "500ms": 500}
+EVENT_KINDS = ("aggTrade", "trade", "bookTicker", "kline_1m")
+
+Levels = dict[Decimal, Decimal]
+
+
+class Depth(msgspec.Struct):
+    """What subscribers of one depth stream have been told so far."""
+
+    market: Market
+    beat_ms: int
+    due_ms: int
+    update_id: int
+    bids: Levels
+    asks: Levels
+
+
+class AlphaStreams:
+    """Owns the sessions of both socket paths and the beats of the timed streams."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._sessions: list[Session] = []
+        self._accounts: dict[str, str] = {}
+        self._depths: dict[str, Depth] = {}
+        self._ticker_due_ms = 0
+        self._best: dict[str, tuple[object, ...]] = {}
+
+    def serves(self, path: str) -> bool:
+        return path in (PUBLIC_PATH, ORDER_PATH)
+
+    def connect(self, path: str, send: Send) -> Session:
+        session = Session(send, self._accepts_order if path == ORDER_PATH else self._accepts_public)
+        self._sessions.append(session)
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        if session in self._sessions:
+            self._sessions.remove(session)
+        self._depths = {name: d for name, d in self._depths.items() if self._listeners(name)}
+
+    def _accepts_order(self, session: Session, name: str) -> bool:
+        key = name.removeprefix("alpha@")
+        account = self._exchange.state.accounts.by_listen_key(key, self._exchange.now_ms)
+        if not key or key == name or account is None:
+            return False
+        self._accounts[name] = account.key
+        return True
+
+    def _accepts_public(self, session: Session, name: str) -> bool:
+        if name == ALL_TOKENS:
+            return True
+        symbol, _, kind = name.partition("@")
+        market = self._exchange.state.markets.get(symbol.upper())
+        if market is None or market.instrument.venue != "alpha" or symbol != symbol.lower():
+            return False
+        speed = DEPTH_SPEEDS.get(kind.removeprefix("fulldepth@"))
+        if kind.startswith("fulldepth@") and speed is not None:
+            self._open_depth(name, market, speed)
+            return True
+        return kind in EVENT_KINDS
+
+    def _listeners(self, name: str) -> list[Session]:
+        return [session for session in self._sessions if name in session.names]
+
+    def _send(self, name: str, symbol: str | None, payload: object) -> None:
+        if payload is None:
+            return
+        if self._exchange.faults.holds("market_stall", Scope("alpha", "market_stream", symbol=symbol)):
+            return
+        for session in self._listeners(name):
+            session.push({"stream": name, "data": payload})
+
+    # With the event.
+
+    def publish(self, events: list[Event]) -> None:
+        """Turn what just happened into frames, in order."""
+        if not self._sessions:
+            return
+        for event in events:
+            if isinstance(event, OrderEvent):
+                self._publish_order(event)
+            elif isinstance(event, AggTrade):
+                self._publish_trade(event)
+            elif isinstance(event, BookEvent):
+                self._publish_book(event)
+
+    def _publish_order(self, event: OrderEvent) -> None:
+        market = self._exchange.state.markets[event.order.symbol]
+        account = self._exchange.state.accounts.owner(event.order.account)
+        if account.venue != "alpha" or self._exchange.now_ms >= account.listen_key_until_ms:
+            return
+        name = f"alpha@{account.listen_key}"
+        scope = Scope("alpha", "order_stream", account.user_id, event.order.symbol)
+        frame = {"stream": name, "data": order_frame(event, market)}
+        for session in self._listeners(name):
+            session.push_order(frame, self._exchange.faults, scope, event.time_ms)
+
+    def _publish_trade(self, trade: AggTrade) -> None:
+        market = self._exchange.state.markets[trade.symbol]
+        if market.instrument.venue != "alpha":
+            return
+        prefix = f"{trade.symbol.lower()}@"
+        for kind in ("aggTrade", "trade", "kline_1m"):
+            if not self._listeners(prefix + kind):
+                continue
+            if kind == "kline_1m":
+                self._send(prefix + kind, trade.symbol, kline_frame(market, trade.time_ms))
+            else:
+                frame = agg_trade_frame if kind == "aggTrade" else trade_frame
+                self._send(prefix + kind, trade.symbol, frame(trade, market))
+
+    def _publish_book(self, event: BookEvent) -> None:
+        market = self._exchange.state.markets[event.symbol]
+        name = f"{event.symbol.lower()}@bookTicker"
+        if market.instrument.venue != "alpha" or not self._listeners(name):
+            return
+        best = (*market.book.depth("BUY", 1), *market.book.depth("SELL", 1))
+        if self._best.get(event.symbol) != best:
+            self._best[event.symbol] = best
+            self._send(name, event.symbol, book_ticker_frame(market, event.time_ms))
+
+    # On a beat.
+
+    def next_due(self) -> int | None:
+        dues = [depth.due_ms for depth in self._depths.values()]
+        dues += [due for session in self._sessions if (due := session.held_until()) is not None]
+        if self._listeners(ALL_TOKENS):
+            dues.append(self._ticker_due_ms)
+        return min(dues, default=None)
+
+    def advance(self, now_ms: int) -> None:
+        """Send what is due by itself."""
+        for session in self._sessions:
+            due = session.held_until()
+            if due is not None and due <= now_ms:
+                session.release()
+        for name, depth in self._depths.items():
+            if depth.due_ms <= now_ms:
+                depth.due_ms = now_ms + depth.beat_ms
+                self._publish_depth(name, depth, now_ms)
+        if self._ticker_due_ms <= now_ms and self._listeners(ALL_TOKENS):
+            self._ticker_due_ms = now_ms + TICKER_BEAT_MS
+            every = self._exchange.state.markets.values()
+            markets = [market for market in every if market.instrument.venue == "alpha"]
+            self._send(ALL_TOKENS, None, ticker24_frame(self._exchange, markets))
+
+    def _open_depth(self, name: str, market: Market, beat_ms: int) -> None:
+        if name not in self._depths:
+            bids, asks = self._levels(market)
+            due = self._exchange.now_ms + beat_ms
+            self._depths[name] = Depth(market, beat_ms, due, market.book.update_id, bids, asks)
+
+    def _levels(self, market: Market) -> tuple[Levels, Levels]:
+        return dict(market.book.depth("BUY", DEPTH_LEVELS)), dict(market.book.depth("SELL", DEPTH_LEVELS))
+
+    def _publish_depth(self, name: str, depth: Depth, now_ms: int) -> None:
+        market = depth.market
+        if depth.update_id == market.book.update_id:
+            return
+        bids, asks = self._levels(market)
+        changes = [_changes(depth.bids, bids, market), _changes(depth.asks, asks, market)]
+        self._send(name, market.instrument.symbol, depth_frame(market, now_ms, depth.update_id, *changes))
+        depth.update_id, depth.bids, depth.asks = market.book.update_id, bids, asks
+
+
+def _changes(before: Levels, after: Levels, market: Market) -> list[list[str]]:
+    """Levels that are new or other than before; a quantity of zero deletes one."""
+    gone = {price: Decimal(0) for price in before if price not in after}
+    moved = {price: quantity for price, quantity in after.items() if before.get(price) != quantity}
+    prices, quantities = market.instrument.price_precision, market.instrument.base_precision
+    return [[padded(p, prices), padded(q, quantities)] for p, q in (gone | moved).items()]

@@ -1,0 +1,376 @@
+"""The matching engine: orders become matchable, trade, settle, end, and move their lists on.
+
+Acts on State only. Funds are locked before an order is accepted, so nothing here can fail for
+lack of money except the release of a pending leg, which then ends EXPIRED (binance-spot 4.4).
+"""
+
+from collections import deque
+from decimal import Decimal
+from typing import NamedTuple
+
+from paper_exchange.accounts import credit, free_of, lock, spend_locked, unlock
+from paper_exchange.filters import check_notional, check_price, check_quantity
+from paper_exchange.market import Market
+from paper_exchange.matching import Quote, crosses, opposite
+from paper_exchange.model import (
+    OPEN,
+    AggTrade,
+    BookEvent,
+    Execution,
+    Fill,
+    Order,
+    OrderList,
+    Refused,
+    Side,
+    Status,
+)
+from paper_exchange.numbers import ZERO, cut, floor_to, half_up, product
+from paper_exchange.order_lists import (
+    is_triggered_by,
+    release_quantity,
+    releases_after_cancel,
+    reserve_for_pending,
+    sibling_status,
+)
+from paper_exchange.state import State
+
+ENDING: dict[Status, Execution] = {
+    Status.CANCELED: "CANCELED",
+    Status.EXPIRED: "EXPIRED",
+    Status.EXPIRED_IN_MATCH: "TRADE_PREVENTION",
+}
+
+
+class Match(NamedTuple):
+    """One match of a sweep, for the tape."""
+
+    match_id: int
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+
+
+class Engine:
+    """Owns the releases that are due once the step at hand is over."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._releases: deque[OrderList] = deque()
+
+    # Funds.
+
+    def funds_of(self, order: Order) -> tuple[str, Decimal]:
+        """The asset an order locks, and how much for what is still open of it."""
+        instrument = self._state.markets[order.symbol].instrument
+        if order.side == "SELL":
+            return instrument.base, order.open_quantity
+        return instrument.quote, cut(product(order.price, order.open_quantity), instrument.quote_precision)
+
+    def lock_funds(self, order: Order) -> None:
+        """Lock what the order needs, or raise Refused with nothing changed."""
+        asset, needed = self.funds_of(order)
+        account = self._state.accounts.owner(order.account)
+        lock(account, asset, needed)
+        order.locked += needed
+        self._state.touch_account(account, asset)
+
+    # Time.
+
+    def tick(self, market: Market) -> None:
+        """The path moves, the house quotes anew and prints a trade."""
+        market.path.step(market.record.path)
+        market.book.clear_house()
+        for side in ("BUY", "SELL"):
+            for price, quantity in market.house_levels(side):
+                self._quote_for_house(market, side, price, quantity)
+        dice = market.dice()
+        price, quantity = market.house_print(dice)
+        buyer_is_maker = dice.random() < 0.5
+        self._print(market, [self._next_match(market, price, quantity)], "SELL" if buyer_is_maker else "BUY")
+        self._state.touch_market(market)
+        self._state.announce(BookEvent(market.instrument.symbol, self._state.now_ms))
+
+    def activate(self, order: Order) -> None:
+        """An accepted order reaches the book: it takes what it can, the rest waits or ends."""
+        state, market = self._state, self._state.markets[order.symbol]
+        order.priority = self._next_priority()
+        state.touch_order(order)
+        if order.kind == "LIMIT_MAKER" and self.would_match(order.symbol, order.side, order.price):
+            return self.end(order, Status.EXPIRED, "REJECTED")
+        settings = state.settings(order.symbol)
+        if settings.partial_fill_probability and state.rng.random() < settings.partial_fill_probability:
+            share = order.open_quantity * state.rng.randint(10, 90) / 100
+            keep = max(floor_to(share, market.instrument.step_size), market.instrument.step_size)
+            market.book.thin_house(order.side, order.price, keep)
+        reachable = market.book.available(order.side, order.price)
+        if order.time_in_force == "FOK" and reachable < order.open_quantity:
+            return self.end(order, Status.EXPIRED, "UNFILLED_FOK_ORDER_EXPIRED")
+        self._sweep(market, order)
+        if order.status in OPEN:
+            if order.time_in_force == "IOC":
+                self.end(order, Status.EXPIRED, "UNFILLED_IOC_QUANTITY_EXPIRED")
+            else:
+                self.rest(order)
+        state.touch_market(market)
+        state.announce(BookEvent(order.symbol, state.now_ms))
+        return None
+
+    def rest(self, order: Order) -> None:
+        """Put what is open of an order on the book, at its place in time."""
+        quote = Quote(order.side, order.price, order.open_quantity, order.priority or 0, order)
+        self._state.markets[order.symbol].book.add(quote)
+
+    def would_match(self, symbol: str, side: Side, price: Decimal) -> bool:
+        best = self._state.markets[symbol].book.best(opposite(side))
+        return best is not None and crosses(side, price, best.price)
+
+    # Trading.
+
+    def _sweep(self, market: Market, taker: Order) -> None:
+        matches: list[Match] = []
+        self._state.world.sweep_id += 1
+        while taker.status in OPEN:
+            maker = market.book.best(opposite(taker.side))
+            if maker is None or not crosses(taker.side, taker.price, maker.price):
+                break
+            if maker.order is not None and self._prevent(taker, maker.order):
+                continue
+            matches.append(self._match(market, taker, maker, min(taker.open_quantity, maker.quantity)))
+        self._print(market, matches, taker.side)
+
+    def _quote_for_house(self, market: Market, side: Side, price: Decimal, quantity: Decimal) -> None:
+        matches: list[Match] = []
+        while quantity > 0:
+            maker = market.book.best(opposite(side))
+            if maker is None or maker.order is None or not crosses(side, price, maker.price):
+                break
+            self._state.world.sweep_id += 1
+            traded = min(quantity, maker.quantity)
+            matches.append(self._match(market, None, maker, traded))
+            quantity -= traded
+        self._print(market, matches, side)
+        if quantity > 0:
+            market.book.add(Quote(side, price, quantity, self._next_priority()))
+
+    def _prevent(self, taker: Order, maker: Order) -> bool:
+        """Self-trade prevention by the taker's mode (binance-spot 9); True if it acted."""
+        owners = [self._state.accounts.owner(key) for key in (taker.account, maker.account)]
+        same_group = owners[0].trade_group != -1 and owners[0].trade_group == owners[1].trade_group
+        if taker.stp == "NONE" or not (taker.account == maker.account or same_group):
+            return False
+        if taker.stp in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
+            self.end(maker, Status.EXPIRED_IN_MATCH)
+        if taker.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+            self.end(taker, Status.EXPIRED_IN_MATCH)
+        return True
+
+    def _match(self, market: Market, taker: Order | None, maker: Quote, quantity: Decimal) -> Match:
+        """Trade at the maker's price; settle both users' sides, then see who is filled."""
+        match = self._next_match(market, maker.price, quantity)
+        if taker is not None:
+            fill = self._settle(market, taker, match, maker=False, counter=maker.order)
+            if maker.order is not None:
+                self._state.oracle.see(fill, maker.order.account)
+        if maker.order is not None:
+            self._settle(market, maker.order, match, maker=True, counter=taker)
+        market.book.take(maker, quantity)
+        for order in (taker, maker.order):
+            if order is not None and order.status is Status.FILLED:
+                self._after_filled(order)
+        return match
+
+    def _settle(
+        self, market: Market, order: Order, match: Match, *, maker: bool, counter: Order | None
+    ) -> Fill:
+        """Move the money of one side; the fee comes out of what the trade delivers."""
+        instrument, settings = market.instrument, self._state.settings(order.symbol)
+        account = self._state.accounts.owner(order.account)
+        order.executed += match.quantity
+        order.quote += match.quote
+        paid_asset, still_needed = self.funds_of(order)
+        if order.side == "BUY":
+            paid, received, rate = match.quote, match.quantity, settings.buyer_fee
+            received_asset, places = instrument.base, instrument.base_precision
+        else:
+            paid, received, rate = match.quantity, match.quote, settings.seller_fee
+            received_asset, places = instrument.quote, instrument.quote_precision
+        spend_locked(account, paid_asset, paid)
+        unlock(account, paid_asset, order.locked - paid - still_needed)
+        order.locked = still_needed
+        fee = min(half_up(product(received, rate), places), received)
+        credit(account, received_asset, received - fee)
+        order.fee += fee
+        order.status = Status.FILLED if order.open_quantity == 0 else Status.PARTIALLY_FILLED
+        self._reserve(order, received_asset, received - fee)
+        fill = self._record_fill(order, match, fee, received_asset, maker=maker, counter=counter)
+        self._state.touch_account(account, paid_asset, received_asset)
+        self._state.touch_order(order)
+        self._state.announce_order(order, "TRADE", fill)
+        return fill
+
+    def _reserve(self, order: Order, asset: str, received: Decimal) -> None:
+        if order.list_id is None or order.leg != "working":
+            return
+        order_list = self._state.lists[order.list_id]
+        kept = reserve_for_pending(order_list, received)
+        if kept:
+            lock(self._state.accounts.owner(order.account), asset, kept)
+            order_list.reserved += kept
+            self._state.touch_list(order_list)
+
+    def _record_fill(
+        self, order: Order, match: Match, fee: Decimal, fee_asset: str, *, maker: bool, counter: Order | None
+    ) -> Fill:
+        world = self._state.world
+        world.fill_id += 1
+        fill = Fill(
+            fill_id=world.fill_id,
+            match_id=match.match_id,
+            sweep_id=world.sweep_id,
+            order_id=order.order_id,
+            account=order.account,
+            symbol=order.symbol,
+            side=order.side,
+            price=match.price,
+            quantity=match.quantity,
+            quote=match.quote,
+            fee=fee,
+            fee_asset=fee_asset,
+            maker=maker,
+            last=order.status is Status.FILLED,
+            time_ms=self._state.now_ms,
+            counter_order_id=counter.order_id if counter else None,
+        )
+        self._state.add_fill(fill)
+        return fill
+
+    def _print(self, market: Market, matches: list[Match], taker_side: Side) -> None:
+        """Put a sweep on the tape, one public trade a price."""
+        group: list[Match] = []
+        for match in [*matches, None]:
+            if group and (match is None or match.price != group[0].price):
+                market.record.agg_id += 1
+                trade = AggTrade(
+                    agg_id=market.record.agg_id,
+                    symbol=market.instrument.symbol,
+                    price=group[0].price,
+                    quantity=sum((m.quantity for m in group), ZERO),
+                    quote=sum((m.quote for m in group), ZERO),
+                    first_id=group[0].match_id,
+                    last_id=group[-1].match_id,
+                    buyer_is_maker=taker_side == "SELL",
+                    time_ms=self._state.now_ms,
+                )
+                self._state.add_trade(market, trade)
+                group = []
+            if match is not None:
+                group.append(match)
+
+    # Ends and lists.
+
+    def end(self, order: Order, status: Status, reason: str = "") -> None:
+        """Cancel or expire an open order, give its funds back, and move its list on."""
+        state = self._state
+        market = state.markets[order.symbol]
+        account = state.accounts.owner(order.account)
+        asset, _ = self.funds_of(order)
+        unlock(account, asset, order.locked)
+        order.locked = ZERO
+        order.status = status
+        order.expiry_reason = reason if status is Status.EXPIRED else ""
+        if order.priority is not None:
+            market.book.remove_order(order)
+            state.touch_market(market)
+            state.announce(BookEvent(order.symbol, state.now_ms))
+        state.touch_account(account, asset)
+        state.touch_order(order)
+        state.announce_order(order, ENDING[status])
+        if order.list_id is not None:
+            self._after_ended(state.lists[order.list_id], order)
+
+    def _after_filled(self, order: Order) -> None:
+        if order.list_id is None:
+            return
+        order_list = self._state.lists[order.list_id]
+        if order.leg == "pending":
+            self._finish(order_list)
+        elif is_triggered_by(order):
+            self._releases.append(order_list)
+
+    def _after_ended(self, order_list: OrderList, ended: Order) -> None:
+        if order_list.done:
+            return
+        working, pending = self._state.legs(order_list)
+        settings = self._state.settings(order_list.symbol)
+        if ended.leg == "working" and releases_after_cancel(working, settings):
+            self._releases.append(order_list)
+            return
+        self._finish(order_list)
+        sibling = pending if ended.leg == "working" else working
+        if sibling.status in OPEN:
+            with_it = sibling_status(settings) if ended.status is Status.CANCELED else Status.EXPIRED
+            self.end(sibling, with_it, "OTO_PHASE_ONE_EXPIRED")
+
+    def _finish(self, order_list: OrderList) -> None:
+        order_list.done = True
+        self._free_reserve(order_list)
+        self._state.touch_list(order_list)
+        self._state.announce_list(order_list)
+
+    def _free_reserve(self, order_list: OrderList) -> None:
+        if order_list.reserved:
+            account = self._state.accounts.owner(order_list.account)
+            base = self._state.markets[order_list.symbol].instrument.base
+            unlock(account, base, order_list.reserved)
+            order_list.reserved = ZERO
+            self._state.touch_account(account, base)
+
+    def take_releases(self) -> list[Order]:
+        """Release what is due; the orders that now want to become matchable."""
+        released = []
+        while self._releases:
+            order_list = self._releases.popleft()
+            pending = self._release(order_list)
+            if pending is not None:
+                released.append(pending)
+        return released
+
+    def _release(self, order_list: OrderList) -> Order | None:
+        state = self._state
+        working, pending = state.legs(order_list)
+        instrument, settings = state.markets[order_list.symbol].instrument, state.settings(order_list.symbol)
+        account = state.accounts.owner(order_list.account)
+        others = free_of(account, instrument.base)
+        order_list.triggered = True
+        self._free_reserve(order_list)
+        if order_list.kind == "OTO":
+            others = ZERO
+        asset, _ = self.funds_of(pending)
+        unlock(account, asset, pending.locked)
+        pending.locked = ZERO
+        pending.quantity = release_quantity(order_list, working, pending, instrument, settings, others)
+        pending.status = Status.NEW
+        pending.working_ms = state.now_ms
+        try:
+            check_price(instrument, pending.price, None)
+            check_quantity(instrument, pending.quantity)
+            check_notional(instrument, pending.price, pending.quantity)
+            self.lock_funds(pending)
+        except Refused:
+            self.end(pending, Status.EXPIRED, "REJECTED")
+            return None
+        state.touch_list(order_list)
+        state.touch_order(pending)
+        state.announce_order(pending, "NEW")
+        return pending
+
+    # Counters.
+
+    def _next_priority(self) -> int:
+        self._state.world.priority += 1
+        return self._state.world.priority
+
+    def _next_match(self, market: Market, price: Decimal, quantity: Decimal) -> Match:
+        market.record.match_id += 1
+        quote = cut(product(price, quantity), market.instrument.quote_precision)
+        return Match(market.record.match_id, price, quantity, quote)

@@ -1,0 +1,231 @@
+"""The paper exchange's own facts: orders, lists, fills, accounts, and what it announces.
+
+Plain records without behaviour of weight: matching.py, accounts.py and order_lists.py act on
+them, store.py writes them as they are, the surfaces spell them in a venue's words. Time is whole
+milliseconds since the epoch, as both venues speak it.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+VenueName = Literal["alpha", "spot"]
+Side = Literal["BUY", "SELL"]
+ListKind = Literal["OTO", "OPO"]
+Leg = Literal["working", "pending"]
+Execution = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION"]
+StpMode = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+
+
+class Status(StrEnum):
+    """PENDING is an untriggered leg (Spot spells it PENDING_NEW)."""
+
+    PENDING = "PENDING"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
+
+
+OPEN = frozenset({Status.PENDING, Status.NEW, Status.PARTIALLY_FILLED})
+
+
+class Refusal(StrEnum):
+    """Why the exchange refused a request; each surface has its own codes and texts for these."""
+
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    NOT_TRADING = "not_trading"
+    INSUFFICIENT_BALANCE = "insufficient_balance"
+    PRICE_FILTER = "price_filter"
+    LOT_SIZE = "lot_size"
+    MIN_NOTIONAL = "min_notional"
+    MAX_NOTIONAL = "max_notional"
+    PERCENT_PRICE = "percent_price"
+    MAX_NUM_ORDERS = "max_num_orders"
+    MAX_NUM_ORDER_LISTS = "max_num_order_lists"
+    DUPLICATE_CLIENT_ID = "duplicate_client_id"
+    WOULD_MATCH = "would_match"
+    LIST_NOT_ALLOWED = "list_not_allowed"
+    UNKNOWN_ORDER = "unknown_order"
+    PENDING_NOT_CANCELLABLE = "pending_not_cancellable"
+
+
+class Refused(Exception):
+    """A definite no: nothing changed."""
+
+    def __init__(self, reason: Refusal, detail: str = "") -> None:
+        super().__init__(f"{reason.value} {detail}".strip())
+        self.reason = reason
+        self.detail = detail
+
+
+class Account(msgspec.Struct):
+    """One user's money at one venue; `managed` marks it for the self-match oracle."""
+
+    user_id: str
+    venue: VenueName
+    managed: bool
+    credential: dict[str, str]
+    free: dict[str, Decimal]
+    locked: dict[str, Decimal]
+    created_ms: int
+    listen_key: str = ""
+    listen_key_until_ms: int = 0
+    trade_group: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"{self.venue}/{self.user_id}"
+
+
+class Order(msgspec.Struct):
+    """An accepted order. `priority` is its place in the time queue once it is matchable."""
+
+    order_id: int
+    account: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    status: Status
+    created_ms: int
+    updated_ms: int
+    client_id: str
+    kind: Literal["LIMIT", "LIMIT_MAKER"] = "LIMIT"
+    time_in_force: TimeInForce = "GTC"
+    stp: StpMode = "NONE"
+    executed: Decimal = Decimal(0)
+    quote: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+    locked: Decimal = Decimal(0)
+    prevented: Decimal = Decimal(0)
+    list_id: int | None = None
+    leg: Leg | None = None
+    active_at_ms: int | None = None
+    working_ms: int | None = None
+    priority: int | None = None
+    original_client_id: str = ""
+    expiry_reason: str = ""
+    strategy: dict[str, int] = {}
+
+    @property
+    def open_quantity(self) -> Decimal:
+        return self.quantity - self.executed - self.prevented
+
+
+class OrderList(msgspec.Struct):
+    """Working and pending leg. `reserved` holds an OPO's proceeds between fill and release."""
+
+    list_id: int
+    account: str
+    symbol: str
+    kind: ListKind
+    working_id: int
+    pending_id: int
+    client_id: str
+    created_ms: int
+    sized_by_receipt: bool
+    triggered: bool = False
+    done: bool = False
+    reserved: Decimal = Decimal(0)
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """One side of one match. `fill_id` is unique; `sweep_id` repeats within one taker's sweep."""
+
+    fill_id: int
+    match_id: int
+    sweep_id: int
+    order_id: int
+    account: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+    fee: Decimal
+    fee_asset: str
+    maker: bool
+    last: bool
+    time_ms: int
+    counter_order_id: int | None = None
+
+
+class NewOrder(msgspec.Struct, frozen=True):
+    """What a surface asks the exchange to accept; the terms of one leg."""
+
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    client_id: str = ""
+    kind: Literal["LIMIT", "LIMIT_MAKER"] = "LIMIT"
+    time_in_force: TimeInForce = "GTC"
+    stp: StpMode = "NONE"
+    strategy: dict[str, int] = {}
+
+
+class NewList(msgspec.Struct, frozen=True):
+    """Two legs; a pending quantity of zero is sized by what the working leg received."""
+
+    kind: ListKind
+    working: NewOrder
+    pending: NewOrder
+    client_id: str = ""
+
+
+class OrderEvent(msgspec.Struct, frozen=True):
+    """A snapshot of an order at the moment something happened to it."""
+
+    order: Order
+    execution: Execution
+    fill: Fill | None
+    event_id: int
+    time_ms: int
+
+
+class ListEvent(msgspec.Struct, frozen=True):
+    """A list began, moved on or ended."""
+
+    order_list: OrderList
+    working: Order
+    pending: Order
+    time_ms: int
+
+
+class BalanceEvent(msgspec.Struct, frozen=True):
+    """Balances of the named assets (free, locked) after what just happened."""
+
+    account: str
+    balances: dict[str, tuple[Decimal, Decimal]]
+    time_ms: int
+    deposit: Decimal | None = None
+
+
+class AggTrade(msgspec.Struct, frozen=True):
+    """A public trade: neighbouring matches of one sweep at one price."""
+
+    agg_id: int
+    symbol: str
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+    first_id: int
+    last_id: int
+    buyer_is_maker: bool
+    time_ms: int
+
+
+class BookEvent(msgspec.Struct, frozen=True):
+    """The book of a symbol changed."""
+
+    symbol: str
+    time_ms: int
+
+
+Event = OrderEvent | ListEvent | BalanceEvent | AggTrade | BookEvent

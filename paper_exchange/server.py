@@ -1,0 +1,142 @@
+"""The paper exchange on a port: a thin shell of sockets and wall clock around a World.
+
+Owns the beat task, which advances the world when something falls due, and one writer task per
+WebSocket with a bounded queue: a reader too slow for it is disconnected, as venues do.
+"""
+
+import asyncio
+import time
+
+from aiohttp import WSMsgType, web
+
+from paper_exchange.http import Held, Request, Response
+from paper_exchange.world import World
+
+FRAMES_QUEUED = 2000
+PING_SECONDS = 30.0
+LONGEST_SLEEP_SECONDS = 1.0
+MAX_MESSAGE_BYTES = 65536
+
+
+def now_ms() -> int:
+    """The wall clock: the only one the paper exchange reads."""
+    return time.time_ns() // 1_000_000
+
+
+class Server:
+    """Serves one world on one port until closed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wake = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port bound. OSError if it is taken."""
+        app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._beat = asyncio.create_task(self._run_beat(), name="paper-exchange-beat")
+        self._beat.add_done_callback(self._beat_ended)
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def close(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.gather(self._beat, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _run_beat(self) -> None:
+        while True:
+            self._world.advance(now_ms())
+            due = self._world.next_due()
+            wait = LONGEST_SLEEP_SECONDS if due is None else max(0, due - now_ms()) / 1000
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(max(wait, 0.001), LONGEST_SLEEP_SECONDS))
+            except TimeoutError:
+                continue
+
+    def _beat_ended(self, beat: asyncio.Task[None]) -> None:
+        """A world that cannot go on (disk full, a defect) must not go on serving."""
+        if not beat.cancelled():
+            self.failure = beat.exception()
+            self.stopped.set()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            return await self._serve_stream(request)
+        asked = Request(
+            method=request.method,
+            path=request.path,
+            query_string=request.rel_url.raw_query_string,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=await request.read(),
+        )
+        answer = self._world.handle(asked, now_ms())
+        while isinstance(answer, Held):
+            await asyncio.sleep(max(0, answer.until_ms - now_ms()) / 1000)
+            answer = self._world.handle(asked, now_ms(), held=True)
+        self._wake.set()
+        return await _deliver(request, answer)
+
+    async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
+        queue: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_QUEUED)
+        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        overrun = asyncio.Event()
+
+        def send(frame: bytes) -> None:
+            try:
+                queue.put_nowait(frame)
+            except asyncio.QueueFull:
+                overrun.set()
+
+        session = self._world.connect(request.path, send)
+        if session is None:
+            return web.Response(status=404, text=f"no streams at {request.path}")
+        writer: asyncio.Task[None] | None = None
+        try:
+            await socket.prepare(request)
+            writer = asyncio.create_task(_write(socket, queue, overrun), name="paper-exchange-writer")
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._world.advance(now_ms())
+                    session.receive(message.data)
+                    self._wake.set()
+        finally:
+            self._world.disconnect(session)
+            if writer is not None:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+        return socket
+
+
+async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[bytes], overrun: asyncio.Event) -> None:
+    """Send frames until the reader is gone or too far behind."""
+    while not overrun.is_set():
+        frame = await queue.get()
+        try:
+            await socket.send_str(frame.decode())
+        except ConnectionError:
+            return
+    await socket.close(code=1008, message=b"Reader too slow")
+
+
+async def _deliver(request: web.Request, answer: Response) -> web.StreamResponse:
+    if answer.delay_ms:
+        await asyncio.sleep(answer.delay_ms / 1000)
+    if answer.dropped and request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=answer.status or 502, body=answer.body, headers=dict(answer.headers))

@@ -1,0 +1,101 @@
+"""WebSocket sessions without sockets: who subscribed to what, and how a frame reaches them.
+
+A surface's streams (alpha_streams.py) decide which frames exist; a session hands its frames to
+the `send` it was opened with. The server gives it a queue, a simulation gives it a list. The
+frame faults act here, at the last step before a frame leaves.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from paper_exchange.faults import Faults, Scope
+from paper_exchange.http import decode, encode
+from paper_exchange.model import Event
+
+Send = Callable[[bytes], None]
+
+MAX_STREAMS = 200
+
+
+class Streams(Protocol):
+    """One surface's streams."""
+
+    def connect(self, path: str, send: Send) -> "Session": ...
+
+    def disconnect(self, session: "Session") -> None: ...
+
+    def publish(self, events: list[Event]) -> None: ...
+
+    def advance(self, now_ms: int) -> None: ...
+
+    def next_due(self) -> int | None: ...
+
+
+class Session:
+    """One connection: its subscriptions and a frame held back by a fault."""
+
+    def __init__(self, send: Send, accepts: Callable[["Session", str], bool]) -> None:
+        self.names: dict[str, None] = {}
+        self._accepts = accepts
+        self._send = send
+        self._held: bytes | None = None
+        self._held_until_ms = 0
+
+    def receive(self, frame: str | bytes) -> None:
+        """A client's message: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS."""
+        try:
+            message = decode(frame.encode() if isinstance(frame, str) else frame)
+        except (ValueError, RecursionError):
+            return self._fail(None, "Invalid JSON")
+        if not isinstance(message, dict):
+            return self._fail(None, "Invalid request")
+        request_id, method, params = message.get("id"), message.get("method"), message.get("params", [])
+        if method == "LIST_SUBSCRIPTIONS":
+            return self.push({"result": list(self.names), "id": request_id})
+        if not isinstance(params, list) or not all(isinstance(name, str) for name in params):
+            return self._fail(request_id, "Invalid request: params must be an array of strings")
+        if method == "SUBSCRIBE":
+            return self._subscribe(params, request_id)
+        if method == "UNSUBSCRIBE":
+            for name in params:
+                self.names.pop(name, None)
+            return self.push({"result": None, "id": request_id})
+        return self._fail(request_id, "Invalid request: unknown method")
+
+    def _subscribe(self, params: list[str], request_id: Any) -> None:
+        if len(self.names) + len(params) > MAX_STREAMS:
+            return self._fail(request_id, "Too many streams")
+        for name in params:
+            if not self._accepts(self, name):
+                return self._fail(request_id, f"Invalid stream: {name[:80]}")
+        self.names.update(dict.fromkeys(params))
+        return self.push({"result": None, "id": request_id})
+
+    def _fail(self, request_id: Any, text: str) -> None:
+        self.push({"error": {"code": 2, "msg": text}, "id": request_id})
+
+    def push(self, value: object) -> None:
+        """Send a frame as it is."""
+        self._send(encode(value))
+
+    def push_order(self, value: object, faults: Faults, scope: Scope, now_ms: int) -> None:
+        """Send an order frame, unless a fault drops, doubles or delays it past the next one."""
+        if faults.holds("order_stall", scope) or faults.strike(scope, "order_frame_drop"):
+            return
+        frame = encode(value)
+        if self._held is None and (rule := faults.strike(scope, "order_frame_reorder")):
+            self._held, self._held_until_ms = frame, now_ms + int(rule.seconds * 1000)
+            return
+        self._send(frame)
+        if faults.strike(scope, "order_frame_duplicate"):
+            self._send(frame)
+        self.release()
+
+    def release(self) -> None:
+        """Send the frame held back, if there is one."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._send(held)
+
+    def held_until(self) -> int | None:
+        return self._held_until_ms if self._held is not None else None

@@ -1,0 +1,80 @@
+"""A whole paper exchange without a network: the core, its surfaces and its streams.
+
+A server hands it requests and messages from sockets; a simulation hands them in directly. Time
+is whatever the caller says it is.
+"""
+
+import random
+
+from paper_exchange.alpha_api import AlphaApi
+from paper_exchange.alpha_streams import AlphaStreams
+from paper_exchange.config import Config
+from paper_exchange.control_api import ControlApi
+from paper_exchange.exchange import Exchange
+from paper_exchange.faults import Faults
+from paper_exchange.http import Answer, Request, json_response
+from paper_exchange.model import Event
+from paper_exchange.store import Store
+from paper_exchange.streams import Send, Session
+
+
+class World:
+    """Owns the exchange and every surface over it."""
+
+    def __init__(
+        self, config: Config, store: Store, *, rng: random.Random, world_id: str, now_ms: int
+    ) -> None:
+        self._streams: list[AlphaStreams] = []
+        self.faults = Faults(config.faults, random.Random(rng.getrandbits(64)))  # noqa: S311 - faults on demand
+        self.exchange = Exchange(
+            config,
+            store,
+            rng=rng,
+            world_id=world_id,
+            now_ms=now_ms,
+            sink=self._publish,
+            faults=self.faults,
+        )
+        self._alpha = AlphaApi(self.exchange)
+        self._control = ControlApi(self.exchange)
+        self._streams.append(AlphaStreams(self.exchange))
+
+    def handle(self, request: Request, now_ms: int, *, held: bool = False) -> Answer:
+        """Answer one HTTP request; a Held answer is to be handed in again with `held=True`."""
+        self.advance(now_ms)
+        if self._control.serves(request.path):
+            return self._control.handle(request)
+        if self._alpha.serves(request.path):
+            return self._alpha.handle(request, held=held)
+        return json_response({"error": f"no surface serves {request.path}"}, status=404)
+
+    def connect(self, path: str, send: Send) -> Session | None:
+        """Open a stream session; None if no surface has streams at this path."""
+        for streams in self._streams:
+            if streams.serves(path):
+                return streams.connect(path, send)
+        return None
+
+    def disconnect(self, session: Session) -> None:
+        for streams in self._streams:
+            streams.disconnect(session)
+
+    def advance(self, now_ms: int) -> None:
+        """Execute and send everything due by now."""
+        self.exchange.advance(now_ms)
+        for streams in self._streams:
+            streams.advance(now_ms)
+
+    def next_due(self) -> int | None:
+        """When advance() next has something to do; None if never."""
+        dues = [self.exchange.next_due(), *(streams.next_due() for streams in self._streams)]
+        return min((due for due in dues if due is not None), default=None)
+
+    def _publish(self, events: list[Event]) -> None:
+        for streams in self._streams:
+            streams.publish(events)
+
+
+def fresh_rng(seed: int, boots: int) -> random.Random:
+    """The randomness of one run of a world: the same seed gives the same first run."""
+    return random.Random(f"{seed}/{boots}")  # noqa: S311 - a market, not a secret
