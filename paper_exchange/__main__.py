@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import uuid
@@ -63,7 +64,7 @@ def main() -> None:
         config = config.model_copy(update={"seed": arguments.seed})
     try:
         world = _open_world(config, store)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, sqlite3.Error, msgspec.MsgspecError) as error:
         store.close()
         _refuse(f"cannot open the world in {arguments.data_dir}: {error}")
     host = arguments.host or config.server.host

@@ -19,10 +19,11 @@ from paper_exchange.alpha_frames import (
 )
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
+from paper_exchange.http import Request
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
 from paper_exchange.numbers import padded
-from paper_exchange.streams import Send, Session
+from paper_exchange.streams import Connection, Send, Session
 
 PUBLIC_PATH = "/w3w/wsa/stream"
 ORDER_PATH = "/w3w/stream"
@@ -52,7 +53,6 @@ class AlphaStreams:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._sessions: list[Session] = []
-        self._accounts: dict[str, str] = {}
         self._depths: dict[str, Depth] = {}
         self._ticker_due_ms = 0
         self._best: dict[str, tuple[object, ...]] = {}
@@ -60,23 +60,20 @@ class AlphaStreams:
     def serves(self, path: str) -> bool:
         return path in (PUBLIC_PATH, ORDER_PATH)
 
-    def connect(self, path: str, send: Send) -> Session:
-        session = Session(send, self._accepts_order if path == ORDER_PATH else self._accepts_public)
+    def connect(self, request: Request, send: Send) -> Session:
+        accepts = self._accepts_order if request.path == ORDER_PATH else self._accepts_public
+        session = Session(send, accepts)
         self._sessions.append(session)
         return session
 
-    def disconnect(self, session: Session) -> None:
-        if session in self._sessions:
-            self._sessions.remove(session)
+    def disconnect(self, connection: Connection) -> None:
+        self._sessions = [session for session in self._sessions if session is not connection]
         self._depths = {name: d for name, d in self._depths.items() if self._listeners(name)}
 
     def _accepts_order(self, session: Session, name: str) -> bool:
         key = name.removeprefix("alpha@")
         account = self._exchange.state.accounts.by_listen_key(key, self._exchange.now_ms)
-        if not key or key == name or account is None:
-            return False
-        self._accounts[name] = account.key
-        return True
+        return key != name and bool(key) and account is not None
 
     def _accepts_public(self, session: Session, name: str) -> bool:
         if name == ALL_TOKENS:

@@ -64,7 +64,7 @@ class ControlApi:
             ("GET", "trades"): self._trades,
             ("POST", "price"): self._price,
             ("POST", "deposit"): self._deposit,
-            ("GET", "faults"): lambda _: {"faults": self._exchange.faults.list()},
+            ("GET", "faults"): lambda _: {"faults": self._exchange.faults.active()},
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._remove_fault,
         }
@@ -155,7 +155,7 @@ class ControlApi:
             self._exchange.faults.clear()
         elif not fault_id.isdigit() or not self._exchange.faults.remove(int(fault_id)):
             raise NotFound(f"no fault {fault_id!r}")
-        return {"faults": self._exchange.faults.list()}
+        return {"faults": self._exchange.faults.active()}
 
     # Books.
 

@@ -12,11 +12,12 @@ import random
 from decimal import Decimal
 from typing import NamedTuple
 
-from paper_exchange.accounts import credit, free_of
-from paper_exchange.config import Config, Instrument
+from paper_exchange.accounts import credit
+from paper_exchange.admission import Admission
+from paper_exchange.config import Config
 from paper_exchange.engine import Engine
-from paper_exchange.faults import Faults, Scope
-from paper_exchange.filters import check_order, check_price
+from paper_exchange.faults import Faults
+from paper_exchange.filters import check_price
 from paper_exchange.market import Market
 from paper_exchange.model import (
     OPEN,
@@ -61,6 +62,7 @@ class Exchange:
         self.state = State(config, store, rng, world_id, now_ms, sink)
         self.faults = faults
         self._engine = Engine(self.state)
+        self._admission = Admission(self.state, self._engine, faults)
         self._arrivals: list[tuple[int, int]] = []
         self._resume()
         self.state.flush()
@@ -147,24 +149,15 @@ class Exchange:
     # Orders.
 
     def market(self, symbol: str, venue: VenueName | None = None) -> Market:
-        market = self.state.markets.get(symbol)
-        if market is None or venue not in (None, market.instrument.venue):
-            raise Refused(Refusal.UNKNOWN_SYMBOL, symbol)
-        return market
+        return self._admission.market(symbol, venue)
 
     def is_withdrawn(self, symbol: str) -> tuple[bool, bool]:
         """Whether buying, and whether selling, is closed on the symbol."""
-        scope = Scope(self.state.markets[symbol].instrument.venue, symbol=symbol)
-        no_selling = self.faults.holds("offsell", scope)
-        return no_selling or self.faults.holds("delist", scope), no_selling
+        return self._admission.is_withdrawn(symbol)
 
     def place(self, account: Account, terms: NewOrder) -> Order:
         """Accept an order; its state when the answer leaves."""
-        market = self.market(terms.symbol, account.venue)
-        self._check(market, account, terms)
-        self._check_counts(market.instrument, account, orders=1, lists=0)
-        if terms.kind == "LIMIT_MAKER" and self._engine.would_match(terms.symbol, terms.side, terms.price):
-            raise Refused(Refusal.WOULD_MATCH)
+        self._admission.check_order(account, terms)
         order = self._new_order(account, terms, Status.NEW)
         self._engine.lock_funds(order)
         self._accept(order)
@@ -176,7 +169,8 @@ class Exchange:
 
     def place_list(self, account: Account, terms: NewList) -> PlacedList:
         """Accept a working and a pending leg; both are checked before either exists."""
-        working, pending, order_list = self._new_list(account, terms)
+        self._admission.check_list(account, terms)
+        order_list, working, pending = self._new_list(account, terms)
         self._engine.lock_funds(working)
         if pending.quantity and self.state.settings(working.symbol).reserve_pending:
             self._engine.lock_funds(pending)
@@ -235,28 +229,6 @@ class Exchange:
 
     # Acceptance.
 
-    def _check(self, market: Market, account: Account, terms: NewOrder) -> None:
-        no_buying, no_selling = self.is_withdrawn(terms.symbol)
-        if no_buying if terms.side == "BUY" else no_selling:
-            raise Refused(Refusal.NOT_TRADING)
-        check_order(market.instrument, terms, market.last_price)
-        self._check_client_id(account, terms.client_id)
-
-    def _check_client_id(self, account: Account, client_id: str) -> None:
-        # Unique among open orders only, so no idempotency key (binance-spot 3.4).
-        if client_id and any(o.client_id == client_id for o in self.state.open[account.key].values()):
-            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
-
-    def _check_counts(self, instrument: Instrument, account: Account, *, orders: int, lists: int) -> None:
-        standing = self.open_orders(account, instrument.symbol)
-        if len(standing) + orders > instrument.max_num_orders:
-            raise Refused(Refusal.MAX_NUM_ORDERS)
-        if not lists or instrument.venue == "alpha":
-            return
-        open_lists = {order.list_id for order in standing if order.list_id is not None}
-        if len(open_lists) + lists > instrument.max_num_order_lists:
-            raise Refused(Refusal.MAX_NUM_ORDER_LISTS)
-
     def _new_order(self, account: Account, terms: NewOrder, status: Status) -> Order:
         now = self.state.now_ms
         self.state.world.order_id += 1
@@ -278,21 +250,8 @@ class Exchange:
             strategy=dict(terms.strategy),
         )
 
-    def _new_list(self, account: Account, terms: NewList) -> tuple[Order, Order, OrderList]:
-        """Check everything about a list, then make its records; nothing is entered yet."""
-        market = self.market(terms.working.symbol, account.venue)
-        instrument = market.instrument
-        if not instrument.oto_allowed or (terms.kind == "OPO" and not instrument.opo_allowed):
-            raise Refused(Refusal.LIST_NOT_ALLOWED, terms.kind)
-        self._check(market, account, terms.working)
-        self._check_pending(market, account, terms.pending)
-        if terms.working.client_id and terms.working.client_id == terms.pending.client_id:
-            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
-        self._check_counts(instrument, account, orders=2, lists=1)
-        first = terms.working
-        if first.kind == "LIMIT_MAKER" and self._engine.would_match(first.symbol, first.side, first.price):
-            raise Refused(Refusal.WOULD_MATCH)
-        self._check_list_funds(account, instrument, terms)
+    def _new_list(self, account: Account, terms: NewList) -> PlacedList:
+        """A list's records; nothing is entered yet."""
         working = self._new_order(account, terms.working, Status.NEW)
         pending = self._new_order(account, terms.pending, Status.PENDING)
         self.state.world.list_id += 1
@@ -309,25 +268,7 @@ class Exchange:
         )
         working.list_id = pending.list_id = order_list.list_id
         working.leg, pending.leg = "working", "pending"
-        return working, pending, order_list
-
-    def _check_pending(self, market: Market, account: Account, terms: NewOrder) -> None:
-        banded = self.state.settings(terms.symbol).percent_price_on_pending
-        reference = market.last_price if banded else None
-        if terms.quantity:
-            check_order(market.instrument, terms, reference)
-        else:
-            check_price(market.instrument, terms.price, reference)
-        self._check_client_id(account, terms.client_id)
-
-    def _check_list_funds(self, account: Account, instrument: Instrument, terms: NewList) -> None:
-        if not self.state.settings(instrument.symbol).reserve_pending or not terms.pending.quantity:
-            return
-        selling = terms.pending.side == "SELL"
-        asset = instrument.base if selling else instrument.quote
-        needed = terms.pending.quantity if selling else terms.pending.quantity * terms.pending.price
-        if terms.pending.side == terms.working.side or free_of(account, asset) < needed:
-            raise Refused(Refusal.INSUFFICIENT_BALANCE, asset)
+        return PlacedList(order_list, working, pending)
 
     def _accept(self, order: Order) -> None:
         self.state.index(order)

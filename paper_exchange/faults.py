@@ -38,7 +38,8 @@ class FaultRule(BaseModel):
     """One switch. `endpoint` is a pattern over the surface's endpoint names, e.g. `place*`.
 
     `when` says whether an error strikes before the exchange accepted or after; `count` is how
-    often it may still strike (none: for ever); `seconds` belongs to the delays and stalls.
+    often it may still strike (none: without limit); `lasts_seconds` ends the rule by time; `seconds`
+    is how long a delay is. Stalls, delist and offsell stand for as long as their rule does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class FaultRule(BaseModel):
     endpoint: str | None = None
     probability: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(1)
     count: Annotated[int, Field(gt=0)] | None = None
+    lasts_seconds: Annotated[Decimal, Field(gt=0)] | None = None
     when: Literal["before", "after"] = "before"
     seconds: Annotated[Decimal, Field(ge=0, le=3600)] = Decimal(1)
     status: Annotated[int, Field(ge=400, le=599)] = 503
@@ -70,12 +72,14 @@ class Scope(msgspec.Struct, frozen=True):
 class Faults:
     """The active rules and how often each may still strike."""
 
-    def __init__(self, rules: Iterable[FaultRule], dice: random.Random) -> None:
+    def __init__(self, rules: Iterable[FaultRule], dice: random.Random, now_ms: int) -> None:
         self._dice = dice
         self._next_id = 1
         self._rules: dict[int, FaultRule] = {}
         self._left: dict[int, int] = {}
         self._struck: dict[int, int] = {}
+        self._until_ms: dict[int, int] = {}
+        self.now_ms = now_ms
         for rule in rules:
             self.add(rule)
 
@@ -86,18 +90,27 @@ class Faults:
         self._struck[fault_id] = 0
         if rule.count is not None:
             self._left[fault_id] = rule.count
+        if rule.lasts_seconds is not None:
+            self._until_ms[fault_id] = self.now_ms + int(rule.lasts_seconds * 1000)
         return fault_id
+
+    def advance(self, now_ms: int) -> None:
+        """Drop the rules whose time is over."""
+        self.now_ms = max(self.now_ms, now_ms)
+        for fault_id in [i for i, until in self._until_ms.items() if until <= now_ms]:
+            self.remove(fault_id)
 
     def remove(self, fault_id: int) -> bool:
         self._left.pop(fault_id, None)
         self._struck.pop(fault_id, None)
+        self._until_ms.pop(fault_id, None)
         return self._rules.pop(fault_id, None) is not None
 
     def clear(self) -> None:
         for fault_id in list(self._rules):
             self.remove(fault_id)
 
-    def list(self) -> list[dict[str, object]]:
+    def active(self) -> list[dict[str, object]]:
         return [
             {"id": i, "struck": self._struck[i], "left": self._left.get(i)} | rule.model_dump(mode="json")
             for i, rule in self._rules.items()

@@ -9,7 +9,8 @@ import time
 
 from aiohttp import WSMsgType, web
 
-from paper_exchange.http import Held, Request, Response
+from paper_exchange.http import Answer, Held, Request, Response
+from paper_exchange.streams import Connection
 from paper_exchange.world import World
 
 FRAMES_QUEUED = 2000
@@ -31,6 +32,7 @@ class Server:
         self._wake = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._beat: asyncio.Task[None] | None = None
+        self._sockets: dict[web.WebSocketResponse, None] = {}
         self.stopped = asyncio.Event()
         self.failure: BaseException | None = None
 
@@ -55,6 +57,8 @@ class Server:
         if self._beat is not None:
             self._beat.cancel()
             await asyncio.gather(self._beat, return_exceptions=True)
+        for socket in list(self._sockets):
+            await socket.close(code=1001, message=b"Server is going")
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -70,10 +74,8 @@ class Server:
                 continue
 
     def _beat_ended(self, beat: asyncio.Task[None]) -> None:
-        """A world that cannot go on (disk full, a defect) must not go on serving."""
-        if not beat.cancelled():
-            self.failure = beat.exception()
-            self.stopped.set()
+        if not beat.cancelled() and (error := beat.exception()) is not None:
+            self._fail(error)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("upgrade", "").lower() == "websocket":
@@ -85,12 +87,24 @@ class Server:
             headers={name.lower(): value for name, value in request.headers.items()},
             body=await request.read(),
         )
-        answer = self._world.handle(asked, now_ms())
+        answer = self._ask(asked, held=False)
         while isinstance(answer, Held):
             await asyncio.sleep(max(0, answer.until_ms - now_ms()) / 1000)
-            answer = self._world.handle(asked, now_ms(), held=True)
-        self._wake.set()
+            answer = self._ask(asked, held=True)
         return await _deliver(request, answer)
+
+    def _ask(self, asked: Request, *, held: bool) -> Answer:
+        self._wake.set()
+        try:
+            return self._world.handle(asked, now_ms(), held=held)
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        """What went wrong half way (disk full, a defect) must not be built upon: stop serving."""
+        self.failure = self.failure or error
+        self.stopped.set()
 
     async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         queue: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_QUEUED)
@@ -103,24 +117,33 @@ class Server:
             except asyncio.QueueFull:
                 overrun.set()
 
-        session = self._world.connect(request.path, send)
-        if session is None:
+        asked = Request(method="GET", path=request.path, query_string=request.rel_url.raw_query_string)
+        connection = self._world.connect(asked, send)
+        if connection is None:
             return web.Response(status=404, text=f"no streams at {request.path}")
         writer: asyncio.Task[None] | None = None
         try:
             await socket.prepare(request)
+            self._sockets[socket] = None
             writer = asyncio.create_task(_write(socket, queue, overrun), name="paper-exchange-writer")
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._world.advance(now_ms())
-                    session.receive(message.data)
-                    self._wake.set()
+                    self._hear(connection, message.data)
         finally:
-            self._world.disconnect(session)
+            self._world.disconnect(connection)
+            self._sockets.pop(socket, None)
             if writer is not None:
                 writer.cancel()
                 await asyncio.gather(writer, return_exceptions=True)
         return socket
+
+    def _hear(self, connection: Connection, frame: str) -> None:
+        self._wake.set()
+        try:
+            self._world.receive(connection, frame, now_ms())
+        except Exception as error:
+            self._fail(error)
+            raise
 
 
 async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[bytes], overrun: asyncio.Event) -> None:

@@ -84,7 +84,10 @@ class State:
         self.lists = {found.list_id: found for found in self._load("list", OrderList)}
         self.by_account: dict[str, list[Order]] = defaultdict(list)
         self.open: dict[str, dict[int, Order]] = defaultdict(dict)
+        known = {instrument.symbol for instrument in self.config.instruments}
         for order in sorted(self._load("order", Order), key=lambda o: o.order_id):
+            if order.symbol not in known:
+                raise ValueError(f"it has orders on {order.symbol}, which the configuration lacks")
             self.index(order)
         self.fills = sorted(self._load("fill", Fill), key=lambda f: f.fill_id)
         self.fills_of_order: dict[int, list[Fill]] = defaultdict(list)

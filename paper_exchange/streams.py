@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from paper_exchange.faults import Faults, Scope
-from paper_exchange.http import decode, encode
+from paper_exchange.http import Request, decode, encode
 from paper_exchange.model import Event
 
 Send = Callable[[bytes], None]
@@ -17,12 +17,20 @@ Send = Callable[[bytes], None]
 MAX_STREAMS = 200
 
 
+class Connection(Protocol):
+    """One client's socket, as a surface sees it."""
+
+    def receive(self, frame: str | bytes) -> None: ...
+
+
 class Streams(Protocol):
-    """One surface's streams."""
+    """One surface's sockets. disconnect() of a connection it never made does nothing."""
 
-    def connect(self, path: str, send: Send) -> "Session": ...
+    def serves(self, path: str) -> bool: ...
 
-    def disconnect(self, session: "Session") -> None: ...
+    def connect(self, request: Request, send: Send) -> Connection: ...
+
+    def disconnect(self, connection: Connection) -> None: ...
 
     def publish(self, events: list[Event]) -> None: ...
 

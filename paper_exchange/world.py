@@ -15,7 +15,7 @@ from paper_exchange.faults import Faults
 from paper_exchange.http import Answer, Request, json_response
 from paper_exchange.model import Event
 from paper_exchange.store import Store
-from paper_exchange.streams import Send, Session
+from paper_exchange.streams import Connection, Send, Streams
 
 
 class World:
@@ -24,8 +24,9 @@ class World:
     def __init__(
         self, config: Config, store: Store, *, rng: random.Random, world_id: str, now_ms: int
     ) -> None:
-        self._streams: list[AlphaStreams] = []
-        self.faults = Faults(config.faults, random.Random(rng.getrandbits(64)))  # noqa: S311 - faults on demand
+        self._streams: list[Streams] = []
+        dice = random.Random(rng.getrandbits(64))  # noqa: S311 - faults on demand
+        self.faults = Faults(config.faults, dice, now_ms)
         self.exchange = Exchange(
             config,
             store,
@@ -48,19 +49,25 @@ class World:
             return self._alpha.handle(request, held=held)
         return json_response({"error": f"no surface serves {request.path}"}, status=404)
 
-    def connect(self, path: str, send: Send) -> Session | None:
-        """Open a stream session; None if no surface has streams at this path."""
+    def connect(self, request: Request, send: Send) -> Connection | None:
+        """Open a stream connection; None if no surface has streams at this path."""
         for streams in self._streams:
-            if streams.serves(path):
-                return streams.connect(path, send)
+            if streams.serves(request.path):
+                return streams.connect(request, send)
         return None
 
-    def disconnect(self, session: Session) -> None:
+    def receive(self, connection: Connection, frame: str, now_ms: int) -> None:
+        """Hand in a client's message; answers go out by the connection's `send`."""
+        self.advance(now_ms)
+        connection.receive(frame)
+
+    def disconnect(self, connection: Connection) -> None:
         for streams in self._streams:
-            streams.disconnect(session)
+            streams.disconnect(connection)
 
     def advance(self, now_ms: int) -> None:
         """Execute and send everything due by now."""
+        self.faults.advance(now_ms)
         self.exchange.advance(now_ms)
         for streams in self._streams:
             streams.advance(now_ms)

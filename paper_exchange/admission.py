@@ -1,0 +1,109 @@
+"""At the exchange's door: everything that must hold before an order or a list exists.
+
+Checks only; whatever it lets in can be entered without failing half way. Raises Refused with the
+first thing that does not hold.
+"""
+
+from paper_exchange.accounts import free_of
+from paper_exchange.config import Instrument
+from paper_exchange.engine import Engine
+from paper_exchange.faults import Faults, Scope
+from paper_exchange.filters import check_order, check_price
+from paper_exchange.market import Market
+from paper_exchange.model import Account, NewList, NewOrder, Refusal, Refused, VenueName
+from paper_exchange.state import State
+
+
+class Admission:
+    """Reads the state; changes nothing."""
+
+    def __init__(self, state: State, engine: Engine, faults: Faults) -> None:
+        self._state = state
+        self._engine = engine
+        self._faults = faults
+
+    def market(self, symbol: str, venue: VenueName | None = None) -> Market:
+        """The symbol's market, if the venue has it."""
+        market = self._state.markets.get(symbol)
+        if market is None or venue not in (None, market.instrument.venue):
+            raise Refused(Refusal.UNKNOWN_SYMBOL, symbol)
+        return market
+
+    def is_withdrawn(self, symbol: str) -> tuple[bool, bool]:
+        """Whether buying, and whether selling, is closed on the symbol."""
+        scope = Scope(self._state.markets[symbol].instrument.venue, symbol=symbol)
+        no_selling = self._faults.holds("offsell", scope)
+        return no_selling or self._faults.holds("delist", scope), no_selling
+
+    def check_order(self, account: Account, terms: NewOrder) -> None:
+        """A single order, apart from its funds, which are locked as it is entered."""
+        market = self.market(terms.symbol, account.venue)
+        self._check_leg(market, account, terms)
+        self._check_counts(market.instrument, account, orders=1, lists=0)
+
+    def check_list(self, account: Account, terms: NewList) -> None:
+        """Both legs: one that fails refuses the whole list (binance-spot 2.3)."""
+        market = self.market(terms.working.symbol, account.venue)
+        instrument = market.instrument
+        if not instrument.oto_allowed or (terms.kind == "OPO" and not instrument.opo_allowed):
+            raise Refused(Refusal.LIST_NOT_ALLOWED, terms.kind)
+        self._check_leg(market, account, terms.working)
+        self._check_pending(market, account, terms.pending)
+        if terms.working.client_id and terms.working.client_id == terms.pending.client_id:
+            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
+        self._check_list_id(account, terms.client_id)
+        self._check_counts(instrument, account, orders=2, lists=1)
+        self._check_reserve(account, instrument, terms)
+
+    def _check_leg(self, market: Market, account: Account, terms: NewOrder) -> None:
+        no_buying, no_selling = self.is_withdrawn(terms.symbol)
+        if no_buying if terms.side == "BUY" else no_selling:
+            raise Refused(Refusal.NOT_TRADING)
+        check_order(market.instrument, terms, market.last_price)
+        self._check_client_id(account, terms.client_id)
+        if terms.kind == "LIMIT_MAKER" and self._engine.would_match(terms.symbol, terms.side, terms.price):
+            raise Refused(Refusal.WOULD_MATCH)
+
+    def _check_pending(self, market: Market, account: Account, terms: NewOrder) -> None:
+        banded = self._state.settings(terms.symbol).percent_price_on_pending
+        reference = market.last_price if banded else None
+        if terms.quantity:
+            check_order(market.instrument, terms, reference)
+        else:
+            check_price(market.instrument, terms.price, reference)
+        self._check_client_id(account, terms.client_id)
+
+    def _check_client_id(self, account: Account, client_id: str) -> None:
+        # Unique among open orders only, so no idempotency key (binance-spot 3.4).
+        if client_id and any(o.client_id == client_id for o in self._state.open[account.key].values()):
+            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
+
+    def _check_list_id(self, account: Account, client_id: str) -> None:
+        lists = self._state.lists
+        open_lists = (
+            lists[o.list_id] for o in self._state.open[account.key].values() if o.list_id is not None
+        )
+        if client_id and any(found.client_id == client_id for found in open_lists):
+            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
+
+    def _check_counts(self, instrument: Instrument, account: Account, *, orders: int, lists: int) -> None:
+        standing = [o for o in self._state.open[account.key].values() if o.symbol == instrument.symbol]
+        if len(standing) + orders > instrument.max_num_orders:
+            raise Refused(Refusal.MAX_NUM_ORDERS)
+        if not lists or instrument.venue == "alpha":
+            return
+        open_lists = {order.list_id for order in standing if order.list_id is not None}
+        if len(open_lists) + lists > instrument.max_num_order_lists:
+            raise Refused(Refusal.MAX_NUM_ORDER_LISTS)
+
+    def _check_reserve(self, account: Account, instrument: Instrument, terms: NewList) -> None:
+        """With `reserve_pending` the pending leg's funds must be there at placement (binance-spot 4.5)."""
+        if not self._state.settings(instrument.symbol).reserve_pending or not terms.pending.quantity:
+            return
+        selling = terms.pending.side == "SELL"
+        asset = instrument.base if selling else instrument.quote
+        needed = terms.pending.quantity if selling else terms.pending.quantity * terms.pending.price
+        if terms.pending.side == terms.working.side:
+            needed += terms.working.quantity if selling else terms.working.quantity * terms.working.price
+        if free_of(account, asset) < needed:
+            raise Refused(Refusal.INSUFFICIENT_BALANCE, asset)
