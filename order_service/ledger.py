@@ -18,6 +18,8 @@ from otopilot.money import ZERO
 from otopilot.order import OrderId, Trade, TradeKey, UserId
 from otopilot.position import ScopeMember, VolumeScope, VolumeSide, VolumeWindow
 
+# No venue has trades before this; a history read from here on is whole.
+FIRST_MOMENT = datetime(2017, 1, 1, tzinfo=UTC)
 TAIL = 256  # own trades kept apart, so that a late one can be put in its place
 
 

@@ -1,0 +1,261 @@
+"""What the journal says, in memory: orders, slots, claims, totals, scopes, epochs.
+
+Only a Transaction changes the books, and it writes the same change as statements; after a failed
+commit, and at start, they are rebuilt from the disk. Bounded: orders that are settled stay for a
+while and are then read from the disk when somebody asks.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from order_service import fingerprint
+from order_service.fingerprint import Fingerprint, Fingerprints
+from order_service.guard import Guard, claim_of
+from order_service.ledger import FIRST_MOMENT, AccountKey, Ledger, LedgerRow, window_start
+from order_service.store import SqliteStore, StoredOrder
+from otopilot.clock import to_ms
+from otopilot.instrument import Side, Venue
+from otopilot.money import ZERO
+from otopilot.order import LegRole, Order, OrderId, RequestId, StrategyId, TradeKey, UserId, VenueOrderId
+from otopilot.position import MemberVolume, ScopeMember, ScopeVolume, VolumeScope
+
+RECENT = 5_000
+
+CycleKey = tuple[StrategyId, AccountKey]
+
+
+def account_of(order: Order) -> AccountKey:
+    """The account and symbol an order is on."""
+    return AccountKey(order.user_id, order.venue, order.symbol)
+
+
+class Books:
+    """The state of the journal. Read it freely inside a decision; change it by Transaction only."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.instance_epoch = 0
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Read everything from the disk again."""
+        self.live: dict[OrderId, Order] = {}
+        self.held: dict[OrderId, datetime] = {}
+        self.hashes: dict[OrderId, str] = {}
+        self.recent: OrderedDict[OrderId, Order] = OrderedDict()
+        self.requests: dict[RequestId, OrderId] = {}
+        self.by_account: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
+        self.slots: dict[AccountKey, OrderId] = {}
+        self.venue_ids: dict[tuple[Venue, UserId, VenueOrderId], tuple[OrderId, LegRole]] = {}
+        self.guard = Guard()
+        self.fingerprints = Fingerprints()
+        self.ledger = Ledger()
+        self.foreign_keys: dict[AccountKey, dict[TradeKey, LedgerRow]] = defaultdict(dict)
+        self.waiting: dict[tuple[Venue, str], dict[UserId, datetime]] = defaultdict(dict)
+        self.complete_accounts: dict[AccountKey, bool] = {}  # history read since this process started
+        self.base_assets: dict[tuple[Venue, str], str] = {}
+        self.owner_epoch = int(self.store.meta("owner_epoch") or 0)
+        self.number = self.store.newest_number()
+        self.sequence = self.store.newest_sequence()
+        self.cycles: dict[CycleKey, int] = {}
+        for strategy, user, venue, symbol, cycle in self.store.last_cycles():
+            key = (StrategyId(strategy), AccountKey(UserId(user), venue, symbol))
+            self.cycles[key] = cycle
+        self.scopes = {scope.scope_id: scope for scope in self.store.scopes()}
+        self.cursors = dict(self.store.cursors())
+        self.users = {(stored.venue, stored.user_id): stored for stored in self.store.users()}
+        for stored_order in self.store.live_orders():
+            self._index(stored_order)
+        self._rebuild_ledger()
+
+    def _rebuild_ledger(self) -> None:
+        for key, total in self.store.totals():
+            self.ledger.set_total(key, total)
+        for row in self.store.trades("1 = 1", ()):
+            if row.order_id is None:
+                self.foreign_keys[row.account][row.trade.key] = row
+            else:
+                self.ledger.own(row, self.base_asset(row.account))
+        for scope in self.scopes.values():
+            self.watch_since(scope)
+
+    def base_asset(self, account: AccountKey) -> str:
+        """The venue's name of the base asset, from the journal's meta table."""
+        market = (account.venue, account.symbol)
+        if market not in self.base_assets:
+            self.base_assets[market] = self.store.meta(f"base_asset/{market[0]}/{market[1]}") or ""
+        return self.base_assets[market]
+
+    def watch_since(self, scope: VolumeScope) -> None:
+        """Begin a SINCE scope from the rows on disk."""
+        if scope.since is None:
+            return
+        rows: list[LedgerRow] = []
+        for member in scope.members:
+            values = (member.venue, member.user_id, member.symbol, to_ms(scope.since))
+            where = "venue = ? AND user_id = ? AND symbol = ? AND traded_at_ms >= ?"
+            rows.extend(self.store.trades(where, values))
+        self.ledger.watch_since(scope, rows)
+
+    # ------------------------------------------------------------------ reading
+
+    def order(self, order_id: OrderId) -> Order | None:
+        """One order, from memory or from the disk."""
+        known = self.live.get(order_id) or self.recent.get(order_id)
+        if known is None:
+            stored = self.store.order(order_id)
+            return stored.order if stored else None
+        return known
+
+    def order_of_request(self, request_id: RequestId) -> tuple[Order, str] | None:
+        """The order a request made, and the hash of what was asked."""
+        order_id = self.requests.get(request_id)
+        if order_id is not None:
+            order = self.order(order_id)
+            assert order is not None
+            return order, self.hashes[order_id]
+        stored = self.store.order_of_request(request_id)
+        return (stored.order, stored.request_hash) if stored else None
+
+    def owner_of(
+        self, venue: Venue, user_id: UserId, venue_order_id: VenueOrderId
+    ) -> tuple[OrderId, LegRole] | None:
+        """Whose leg a venue's order id is; none for an order that is not ours."""
+        known = self.venue_ids.get((venue, user_id, venue_order_id))
+        return known or self.store.leg_owner(venue, user_id, venue_order_id)
+
+    def live_orders(self, account: AccountKey) -> Iterator[Order]:
+        """The account's orders on the symbol that are not settled or are held, oldest first."""
+        for order_id in self.by_account.get(account, ()):
+            yield self.live[order_id]
+
+    def orders_of_cycle(self, strategy: StrategyId, account: AccountKey, cycle: int) -> list[Order]:
+        """A cycle's orders, oldest first."""
+        stored = self.store.orders_of_cycle(strategy, account, cycle)
+        return [self.live.get(order.order_id, order) for order in stored]
+
+    def uncovered(self, account: AccountKey) -> Decimal:
+        """Own base that no SELL covers: pending, submitting, in doubt, on the book or held."""
+        covered = ZERO
+        for order in self.live_orders(account):
+            sell = order.sell
+            if sell is None or (order.rejection is not None and order.order_id not in self.held):
+                continue
+            if order.buy is None:
+                covered += sell.unfilled
+                continue
+            # A pending SELL covers only what its own BUY brought in so far.
+            fees = (fee.amount for fee in order.buy.fees if fee.asset == self.base_asset(account))
+            received = order.buy.filled_quantity - sum(fees, ZERO)
+            covered += max(ZERO, min(sell.unfilled, received - sell.filled_quantity))
+        return max(ZERO, self.ledger.inventory(account).base - covered)
+
+    def open_sells(self, account: AccountKey) -> int:
+        """SELLs of the account that rest or may come to rest, foreign ones included."""
+        own = sum(
+            1
+            for order in self.live_orders(account)
+            if order.sell is not None and not order.is_over and not order.sell.is_over
+        )
+        return own + self.guard.foreign_sells((account.venue, account.symbol), account.user_id)
+
+    def reserved(self, scope: VolumeScope) -> Decimal:
+        """What open and held orders of the scope may still add to its volume, in quote."""
+        total = ZERO
+        for member in scope.members:
+            account = AccountKey(member.user_id, member.venue, member.symbol)
+            for order in self.live_orders(account):
+                if order.rejection is not None and order.order_id not in self.held:
+                    continue
+                for leg in order.legs:
+                    if leg.side is Side.BUY or scope.side == "both":
+                        total += leg.unfilled * leg.price
+        return total
+
+    def volume(self, scope: VolumeScope, now: datetime) -> ScopeVolume:
+        """A scope's figures."""
+        members = tuple(
+            MemberVolume(
+                user_id=member.user_id,
+                counted=self.ledger.counted(scope, member, now),
+                complete=self.is_complete(scope, member, now),
+            )
+            for member in scope.members
+        )
+        return ScopeVolume(
+            scope=scope,
+            counted=sum((member.counted for member in members), ZERO),
+            reserved=self.reserved(scope),
+            complete=all(member.complete for member in members),
+            members=members,
+            window_start=window_start(scope, now),
+        )
+
+    def is_complete(self, scope: VolumeScope, member: ScopeMember, now: datetime) -> bool:
+        """Was the member's history read over the scope's whole window, and since this start?"""
+        account = AccountKey(member.user_id, member.venue, member.symbol)
+        cursor = self.cursors.get(account)
+        if cursor is None or not self.complete_accounts.get(account):
+            return False
+        return cursor.covered_since <= (window_start(scope, now) or FIRST_MOMENT)
+
+    # ------------------------------------------------------------------ indexing
+
+    def _index(self, stored: StoredOrder) -> None:
+        order = stored.order
+        if stored.held_until is not None:
+            self.held[order.order_id] = stored.held_until
+        self.hashes[order.order_id] = stored.request_hash
+        self.requests[order.request_id] = order.order_id
+        self.place(order)
+
+    def place(self, order: Order) -> bool:
+        """Put an order where its state says; true when a guard claim became freer."""
+        order_id, account = order.order_id, account_of(order)
+        held = order_id in self.held
+        if held or not order.settled:
+            self.live[order_id] = order
+            self.by_account[account][order_id] = None
+        else:
+            self.live.pop(order_id, None)
+            self.by_account[account].pop(order_id, None)
+            self._remember(order)
+        for leg in order.legs:
+            if leg.venue_order_id is not None:
+                self.venue_ids[order.venue, order.user_id, leg.venue_order_id] = (order_id, leg.role)
+        buys = order.buy is not None and not order.buy.is_over and not order.is_over
+        if buys:
+            self.slots[account] = order_id
+        elif self.slots.get(account) == order_id:
+            del self.slots[account]
+        ended = order.is_over and not held
+        until = order.updated_at + fingerprint.MEMORY if ended else None
+        self.fingerprints.take(print_of(order), order_id, until)
+        return self.guard.set((order.venue, order.symbol), order_id, claim_of(order, held))
+
+    def _remember(self, order: Order) -> None:
+        self.recent[order.order_id] = order
+        self.recent.move_to_end(order.order_id)
+        while len(self.recent) > RECENT:
+            old_id, old = self.recent.popitem(last=False)
+            self.requests.pop(old.request_id, None)
+            self.hashes.pop(old_id, None)
+            for leg in old.legs:
+                if leg.venue_order_id is not None:
+                    self.venue_ids.pop((old.venue, old.user_id, leg.venue_order_id), None)
+
+
+def print_of(order: Order) -> Fingerprint:
+    """The fingerprint of an order's working leg, as applied."""
+    leg = order.working
+    return Fingerprint(
+        venue=order.venue,
+        symbol=order.symbol,
+        user_id=order.user_id,
+        side=leg.side,
+        price=leg.price,
+        quantity=leg.quantity,
+        in_list=order.pending is not None,
+    )

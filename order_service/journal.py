@@ -1,0 +1,115 @@
+"""The one writer of the journal.
+
+Decisions run one after another on the books in memory; what they write is committed together
+with whatever queued while the last commit ran (architecture 5, the writer). A caller gets its
+answer, and a watcher its news, only after the commit. A failed commit fails its whole batch
+and the books are rebuilt from the disk.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from order_service.books import Books
+from order_service.denied import Denied, JournalFailed, Kind
+from order_service.feed import Feed
+from order_service.store import SqliteStore
+from order_service.transaction import Transaction
+from otopilot import log
+from otopilot.clock import Clock
+
+MOST_QUEUED = 10_000
+
+T = TypeVar("T")
+_log = log.get("journal")
+
+
+class _Item(Generic[T]):
+    """A queued decision."""
+
+    def __init__(self, decide: Callable[[Transaction], T], begin_before: float | None) -> None:
+        self.decide = decide
+        self.begin_before = begin_before
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+
+class Journal:
+    """Runs decisions and makes them durable. `run()` is the only way to change anything."""
+
+    def __init__(self, store: SqliteStore, clock: Clock, feed: Feed) -> None:
+        self._store = store
+        self._clock = clock
+        self._feed = feed
+        self._queue: list[_Item[Any]] = []
+        self._wake = asyncio.Event()
+        self.books = Books(store)
+        self.failed = False  # the last commit failed: not serving until one succeeds
+
+    async def run(self, decide: Callable[[Transaction], T], *, begin_before: float | None = None) -> T:
+        """Decide on the books, make it durable, then answer.
+
+        `decide` is synchronous and raises before it changes anything. A decision that has not begun
+        by the monotonic time `begin_before` never begins. Raises what `decide` raises, Denied
+        (OVERLOADED) and JournalFailed.
+        """
+        if len(self._queue) >= MOST_QUEUED:
+            raise _overloaded()
+        item = _Item(decide, begin_before)
+        self._queue.append(item)
+        self._wake.set()
+        # A caller that goes away must not stop what is queued (architecture 5.2).
+        return await asyncio.shield(item.future)
+
+    async def write_forever(self) -> None:
+        """The writer's task; the owner of the journal runs it until it cancels it."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._queue = self._queue, []
+            await self._write(batch)
+
+    async def _write(self, batch: list[_Item[Any]]) -> None:
+        transaction = Transaction(self.books, self._clock.now())
+        answers: list[tuple[_Item[Any], Any]] = []
+        for item in batch:
+            if item.begin_before is not None and self._clock.monotonic() > item.begin_before:
+                _fail(item, _overloaded())
+                continue
+            mark = len(transaction.statements)
+            try:
+                answers.append((item, item.decide(transaction)))
+            except Exception as error:
+                _fail(item, error)
+                if len(transaction.statements) != mark:
+                    # It changed the books half way: a defect. Nothing of this batch may stand.
+                    _log.exception("a decision failed half way")
+                    self._abandon(answers, JournalFailed(f"a decision failed half way: {error}"))
+                    return
+        if transaction.statements:
+            try:
+                await self._store.commit(transaction.statements)
+            except JournalFailed as error:
+                _log.error("commit failed", error=str(error), batch=len(answers))
+                self.failed = True
+                self._abandon(answers, error)
+                return
+        self.failed = False
+        self._feed.publish(transaction.published)
+        for item, answer in answers:
+            if not item.future.done():
+                item.future.set_result(answer)
+
+    def _abandon(self, answers: list[tuple[_Item[Any], Any]], error: JournalFailed) -> None:
+        self.books.rebuild()
+        for item, _ in answers:
+            _fail(item, error)
+
+
+def _fail(item: _Item[Any], error: Exception) -> None:
+    if not item.future.done():
+        item.future.set_exception(error)
+        item.future.exception()  # seen: a caller that went away leaves nobody to retrieve it
+
+
+def _overloaded() -> Denied:
+    return Denied(Kind.EXHAUSTED, "OVERLOADED", "the journal's writer has too much to do: ask again")

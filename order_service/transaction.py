@@ -1,0 +1,213 @@
+"""One batch of changes: applied to the books at once, written as statements, told after the commit.
+
+The only thing that changes the books. A decision raises before it calls anything here.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from order_service.books import Books, account_of
+from order_service.feed import FeedItem
+from order_service.ledger import AccountKey, LedgerRow
+from order_service.store import Cursor, Statement, StoredUser, trade_values
+from otopilot import money
+from otopilot.clock import to_ms
+from otopilot.instrument import Venue
+from otopilot.order import Order, UserId
+from otopilot.position import User, VolumeScope
+
+
+class Transaction:
+    """One batch's changes: applied to the books at once, written as statements, told after the commit."""
+
+    def __init__(self, books: Books, now: datetime) -> None:
+        self.books = books
+        self.now = now
+        self.statements: list[Statement] = []
+        self.published: list[FeedItem] = []
+
+    def write(self, sql: str, *values: Any) -> None:
+        """A statement of the commit."""
+        self.statements.append((sql, values))
+
+    def set_meta(self, key: str, value: str) -> None:
+        """A value of the meta table."""
+        self.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
+
+    def publish_user(self, user: User) -> None:
+        """Tell watchers of a user."""
+        self.published.append(FeedItem(user=user))
+
+    # ------------------------------------------------------------------ orders
+
+    def insert(self, order: Order, request_hash: str) -> None:
+        """A new order, SUBMITTING."""
+        books = self.books
+        books.number += 1
+        books.hashes[order.order_id] = request_hash
+        books.requests[order.request_id] = order.order_id
+        key = (order.strategy_id, account_of(order))
+        books.cycles[key] = max(books.cycles.get(key, 0), order.cycle)
+        self.write(
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, ?, ?, ?)",
+            order.order_id,
+            order.request_id,
+            request_hash,
+            order.user_id,
+            order.venue,
+            order.symbol,
+            order.strategy_id,
+            order.cycle,
+            order.state,
+            order.version,
+            books.number,
+            msgspec.json.encode(order),
+        )
+        self._event(order, msgspec.json.encode(order))
+        self._placed(order)
+
+    def update(self, before: Order, after: Order, news: bytes) -> None:
+        """The same order, changed by news; refuses a version that is not the next one."""
+        current = self.books.order(before.order_id)
+        assert current is not None
+        assert current.version == before.version
+        self._event(after, news)
+        if after == before:
+            return
+        for old, leg in zip(before.legs, after.legs, strict=True):
+            if leg.venue_order_id is not None and old.venue_order_id is None:
+                self.write(
+                    "INSERT OR REPLACE INTO legs VALUES (?, ?, ?, ?, ?)",
+                    after.venue,
+                    after.user_id,
+                    leg.venue_order_id,
+                    after.order_id,
+                    leg.role,
+                )
+        self._row(after)
+        self._placed(after)
+
+    def hold(self, order: Order, until: datetime) -> None:
+        """Keep reservation and claims of an absent order for a while (architecture 5.5)."""
+        self.books.held[order.order_id] = until
+
+    def release_hold(self, order: Order) -> None:
+        """Let go of an absent order's reservation and claims."""
+        self.books.held.pop(order.order_id, None)
+        self._row(order)
+        self._placed(order)
+
+    def _row(self, order: Order) -> None:
+        held = self.books.held.get(order.order_id)
+        self.write(
+            "UPDATE orders SET state = ?, live = ?, held_until = ?, version = ?, body = ? WHERE order_id = ?",
+            order.state,
+            int(held is not None or not order.settled),
+            held.isoformat() if held else None,
+            order.version,
+            msgspec.json.encode(order),
+            order.order_id,
+        )
+
+    def _event(self, order: Order, body: bytes) -> None:
+        self.books.sequence += 1
+        self.write(
+            "INSERT INTO events VALUES (?, ?, ?, ?)", self.books.sequence, order.order_id, order.version, body
+        )
+
+    def _placed(self, order: Order) -> None:
+        freer = self.books.place(order)
+        self.published.append(FeedItem(order=order, ask_again=self._woken(order) if freer else ()))
+
+    def _woken(self, order: Order) -> tuple[UserId, ...]:
+        waiting = self.books.waiting.pop((order.venue, order.symbol), {})
+        return tuple(user_id for user_id, until in waiting.items() if until > self.now)
+
+    # ------------------------------------------------------------------ ledger
+
+    def add_trade(self, row: LedgerRow) -> bool:
+        """A trade into the ledger, once by its key; true when it changed something.
+
+        A trade that was counted as foreign becomes own when its order turns out to be ours.
+        """
+        books, account, key = self.books, row.account, row.trade.key
+        known = books.foreign_keys[account].get(key)
+        if known is not None:
+            if row.order_id is None:
+                return False
+            del books.foreign_keys[account][key]
+            self.write(
+                "UPDATE trades SET order_id = ?"
+                " WHERE venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?",
+                row.order_id,
+                account.venue,
+                account.user_id,
+                account.symbol,
+                key,
+            )
+        else:
+            self.write(f"INSERT INTO trades VALUES ({', '.join('?' * 14)})", *trade_values(row))  # noqa: S608
+            (_, side, day), (quantity, quote) = books.ledger.count(row)
+            self.write(
+                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)",
+                account.venue,
+                account.user_id,
+                account.symbol,
+                side,
+                day.isoformat(),
+                money.text(quantity),
+                money.text(quote),
+            )
+        if row.order_id is None:
+            books.foreign_keys[account][key] = row
+        else:
+            books.ledger.own(row, books.base_asset(account))
+        return True
+
+    # ------------------------------------------------------------------ the rest
+
+    def set_base_asset(self, venue: Venue, symbol: str, asset: str) -> None:
+        """Remember a symbol's base asset, for folding trades at a start without the venue."""
+        if self.books.base_asset(AccountKey(UserId(""), venue, symbol)) != asset:
+            self.books.base_assets[venue, symbol] = asset
+            self.set_meta(f"base_asset/{venue}/{symbol}", asset)
+
+    def set_scope(self, scope: VolumeScope) -> None:
+        """Write a volume scope."""
+        self.write("INSERT OR REPLACE INTO scopes VALUES (?, ?)", scope.scope_id, msgspec.json.encode(scope))
+        self.books.scopes[scope.scope_id] = scope
+        self.books.watch_since(scope)
+
+    def set_cursor(self, account: AccountKey, cursor: Cursor) -> None:
+        """How far an account's history was read."""
+        self.books.cursors[account] = cursor
+        self.books.complete_accounts[account] = True
+        self.write(
+            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)",
+            account.venue,
+            account.user_id,
+            account.symbol,
+            to_ms(cursor.covered_since),
+            to_ms(cursor.next_from),
+        )
+
+    def set_user(self, user: StoredUser) -> None:
+        """Write a user's row."""
+        self.books.users[user.venue, user.user_id] = user
+        self.write(
+            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?)",
+            user.user_id,
+            user.venue,
+            user.kind,
+            user.sealed,
+            user.stored_at.isoformat(),
+            user.stopped_code,
+            user.stopped_reason,
+        )
+
+    def remove_user(self, venue: Venue, user_id: UserId) -> None:
+        """Forget a user's credential."""
+        del self.books.users[venue, user_id]
+        self.write("DELETE FROM users WHERE venue = ? AND user_id = ?", venue, user_id)
