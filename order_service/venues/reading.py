@@ -1,0 +1,82 @@
+"""What both adapters do around a read: repeat it, and keep what changes rarely.
+
+Only reads come through here; a placement or a cancel is sent once (architecture 5.3).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import stamina
+
+from order_service.venues.port import VenueNotReached, VenueRefused, VenueSilent
+from otopilot.clock import Clock
+
+T = TypeVar("T")
+
+READ_SECONDS = 10.0  # deadline of one try
+_TRIES = 3
+_ALL_TRIES_SECONDS = 20.0
+_AFTER_FAILURE_SECONDS = 5.0
+
+
+def _may_repeat(error: Exception) -> bool:
+    clock = isinstance(error, VenueRefused) and error.code == "clock"
+    return clock or isinstance(error, (VenueNotReached, VenueSilent))
+
+
+async def repeat(read: Callable[[], Awaitable[T]]) -> T:
+    """The read's answer, after at most three tries; refusals other than of the clock are final."""
+    async for attempt in stamina.retry_context(
+        on=_may_repeat,
+        attempts=_TRIES,
+        timeout=_ALL_TRIES_SECONDS,
+        wait_initial=0.1,
+        wait_max=1.0,
+        wait_jitter=0.2,
+    ):
+        with attempt:
+            answer = await read()
+    return answer
+
+
+class Kept(Generic[T]):
+    """A value that is read anew when it is older than allowed; concurrent readers share one read.
+
+    With `keep_last` a failed read leaves the last good value in force, and is tried again after
+    five seconds. Refusals always get through.
+    """
+
+    def __init__(
+        self, clock: Clock, seconds: float, read: Callable[[], Awaitable[T]], *, keep_last: bool
+    ) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._read = read
+        self._keep_last = keep_last
+        self._lock = asyncio.Lock()
+        self._good_until = 0.0
+        self.newest: T | None = None
+
+    async def get(self) -> T:
+        """The value, not older than allowed. Raises what the read raises."""
+        async with self._lock:
+            if self.newest is not None and self._clock.monotonic() < self._good_until:
+                return self.newest
+            try:
+                self.newest = await self._read()
+            except (VenueNotReached, VenueSilent):
+                if self.newest is None or not self._keep_last:
+                    raise
+                self._good_until = self._clock.monotonic() + _AFTER_FAILURE_SECONDS
+                return self.newest
+            self._good_until = self._clock.monotonic() + self._seconds
+            return self.newest
+
+
+async def before_sending(read: Awaitable[T]) -> T:
+    """A read that a placement needs first: when it fails, nothing of the placement has left."""
+    try:
+        return await read
+    except VenueSilent as error:
+        raise VenueNotReached(error.code, f"not sent, a read before it failed: {error.message}") from error
