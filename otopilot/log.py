@@ -43,4 +43,4 @@ def configure(service: str, level: str) -> None:
 
 def get(name: str) -> Any:
     """A logger; `log.info("what happened", order_id=...)`."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(component=name)
