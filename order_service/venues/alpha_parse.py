@@ -18,6 +18,7 @@ from order_service.venues.fields import (
     decode,
     id_of,
     moment_of,
+    number_of,
     positive_of,
     row_of,
     rows_of,
@@ -190,10 +191,12 @@ def _until(response: Response, now: datetime) -> datetime:
 def placed(order: Order, data: Any, now: datetime) -> Placed:
     """The ids of a placement. Raises Unreadable: then nobody knows."""
     if order.pending is None:
-        leg = PlacedLeg(role=LegRole.WORKING, venue_order_id=_order_id(data), status=LegStatus.OPEN)
+        only = VenueOrderId(number_of({"data": data}, "data"))
+        leg = PlacedLeg(role=LegRole.WORKING, venue_order_id=only, status=LegStatus.OPEN)
         return Placed(legs=(leg,), accepted_at=now)
     ids = row_of(data, "data")
-    working, pending = _order_id(ids.get("workingOrderId")), _order_id(ids.get("pendingOrderId"))
+    working = VenueOrderId(number_of(ids, "workingOrderId"))
+    pending = VenueOrderId(number_of(ids, "pendingOrderId"))
     if working == pending:
         raise Unreadable("pendingOrderId: the same as workingOrderId")
     legs = (
@@ -203,17 +206,11 @@ def placed(order: Order, data: Any, now: datetime) -> Placed:
     return Placed(legs=legs, accepted_at=now)
 
 
-def _order_id(value: Any) -> VenueOrderId:
-    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 40:
-        raise Unreadable("order id: not one")
-    return VenueOrderId(value)
-
-
 def order(row: Row) -> VenueOrder:
     """A row of open orders or of the history."""
     raw, list_id = text_of(row, "status"), text_of(row, "orderListId", "-1")
     return VenueOrder(
-        venue_order_id=VenueOrderId(id_of(row, "orderId")),
+        venue_order_id=VenueOrderId(number_of(row, "orderId")),
         symbol=id_of(row, "symbol"),
         side=_side(row, "side"),
         price=amount_of(row, "price"),
@@ -245,15 +242,15 @@ def orders(found: Iterable[Row], symbol: str) -> tuple[VenueOrder, ...]:
 
 def trades(data: Any, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:
     """The fills of one order."""
-    found = (row for row in rows(data) if id_of(row, "orderId") == venue_order_id)
+    found = (row for row in rows(data) if number_of(row, "orderId") == venue_order_id)
     return tuple({one.key: one for one in map(trade, found)}.values())
 
 
 def trade(row: Row) -> Trade:
     """A fill. Its key is order and page id: the other ids repeat (binance-alpha 3.5)."""
-    order_id = id_of(row, "orderId")
+    order_id = number_of(row, "orderId")
     return Trade(
-        key=TradeKey(f"{order_id}:{id_of(row, 'pageId')}"),
+        key=TradeKey(f"{order_id}:{number_of(row, 'pageId')}"),
         side=_side(row, "side"),
         price=amount_of(row, "price"),
         quantity=amount_of(row, "qty"),
@@ -309,7 +306,7 @@ def pushed(message: Row) -> list[StreamNews]:
         return []
     raw = text_of(data, "X")
     found = VenueOrder(
-        venue_order_id=VenueOrderId(id_of(data, "i")),
+        venue_order_id=VenueOrderId(number_of(data, "i")),
         symbol=id_of(data, "s"),
         side=_side(data, "S"),
         price=amount_of(data, "p"),

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from order_service.venues import alpha_parse as alpha
-from order_service.venues.fields import Row, Unreadable, decode, row_of, text_of
+from order_service.venues.fields import Row, Unreadable, decode, row_of
 from order_service.venues.port import (
     AssetBalance,
     Credential,
@@ -27,7 +27,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from order_service.venues.reading import READ_SECONDS, Kept, before_sending, repeat
+from order_service.venues.reading import READ_SECONDS, Kept, before_sending, read_world, repeat
 from order_service.venues.streaming import keep_up, listen
 from otopilot.clock import Clock, to_ms
 from otopilot.instrument import Instrument, Venue
@@ -324,21 +324,6 @@ class AlphaAccount:
             if len(self._trades) > MAX_KEPT_TRADES:
                 self._trades.popitem(last=False)
         return trades
-
-
-async def read_world(transport: Transport, url: str) -> str:
-    """The world id that the paper exchange's control interface tells."""
-
-    async def read() -> str:
-        response = await transport.request("GET", url, headers={}, timeout_seconds=READ_SECONDS)
-        if response.status != 200:
-            raise VenueSilent(f"http_{response.status}", "no world id")
-        try:
-            return text_of(row_of(decode(response.body), "world"), "world_id")
-        except Unreadable as error:
-            raise VenueSilent("unreadable", str(error)) from error
-
-    return await repeat(read)
 
 
 def _instrument(known: Mapping[str, Row], symbol: str) -> Instrument:

@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 # The venues write plain decimals; a zero from their big-decimal library may come as 0E-8.
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _YEAR_9999_MS = 253_402_300_799_999
 
 
@@ -63,6 +64,14 @@ def id_of(row: Row, key: str) -> str:
     value = text_of(row, key)
     if not value:
         raise Unreadable(f"{key}: empty")
+    return value
+
+
+def number_of(row: Row, key: str) -> str:
+    """An id that is a whole number, not negative; as text."""
+    value = row.get(key)
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        raise Unreadable(f"{key}: not a number")
     return value
 
 

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import stamina
 
-from order_service.venues.port import VenueNotReached, VenueRefused, VenueSilent
+from order_service.venues.fields import Unreadable, decode, row_of, text_of
+from order_service.venues.port import Transport, VenueNotReached, VenueRefused, VenueSilent
 from otopilot.clock import Clock
 
 T = TypeVar("T")
@@ -80,3 +81,18 @@ async def before_sending(read: Awaitable[T]) -> T:
         return await read
     except VenueSilent as error:
         raise VenueNotReached(error.code, f"not sent, a read before it failed: {error.message}") from error
+
+
+async def read_world(transport: Transport, url: str) -> str:
+    """The world id that the paper exchange's control interface tells."""
+
+    async def read() -> str:
+        response = await transport.request("GET", url, headers={}, timeout_seconds=READ_SECONDS)
+        if response.status != 200:
+            raise VenueSilent(f"http_{response.status}", "no world id")
+        try:
+            return text_of(row_of(decode(response.body), "world"), "world_id")
+        except Unreadable as error:
+            raise VenueSilent("unreadable", str(error)) from error
+
+    return await repeat(read)

@@ -1,0 +1,85 @@
+"""Where Binance's two venues are reached, for real and on the paper exchange.
+
+The only list of hosts that a credential may be sent to (architecture 9).
+"""
+
+from urllib.parse import urlsplit
+
+from order_service.venues.binance_alpha import AlphaVenue
+from order_service.venues.binance_spot import SpotVenue
+from order_service.venues.port import Transport, VenuePort
+from order_service.venues.transport import HttpTransport, Origin
+from otopilot.clock import Clock
+from otopilot.instrument import Venue
+from otopilot.settings import Settings, SettingsError
+
+ALPHA_REST = "https://www.binance.com"
+ALPHA_STREAM = "wss://nbstream.binance.com"
+SPOT_REST = "https://api.binance.com"
+SPOT_WS_API = "wss://ws-api.binance.com:443/ws-api/v3"
+
+LIVE_ORIGINS: frozenset[Origin] = frozenset(
+    {
+        ("www.binance.com", 443),
+        ("nbstream.binance.com", 443),
+        ("api.binance.com", 443),
+        ("ws-api.binance.com", 443),
+    }
+)
+
+
+def live_transport(clock: Clock) -> HttpTransport:
+    """Reaches Binance, by TLS only."""
+    return HttpTransport(clock, origins=LIVE_ORIGINS, tls_only=True)
+
+
+def paper_transport(settings: Settings, clock: Clock) -> HttpTransport:
+    """Reaches the paper exchange and nothing else. Raises SettingsError."""
+    return HttpTransport(clock, origins=frozenset({_paper_origin(settings)}), tls_only=False)
+
+
+def live_venues(settings: Settings, transport: Transport, clock: Clock) -> dict[Venue, VenuePort]:
+    """Both venues on Binance."""
+    return {
+        Venue.ALPHA: AlphaVenue(transport, clock, rest_url=ALPHA_REST, stream_url=ALPHA_STREAM),
+        Venue.SPOT: SpotVenue(
+            transport,
+            clock,
+            rest_url=SPOT_REST,
+            ws_api_url=SPOT_WS_API,
+            recv_window_ms=settings.order.recv_window_ms,
+        ),
+    }
+
+
+def paper_venues(settings: Settings, transport: Transport, clock: Clock) -> dict[Venue, VenuePort]:
+    """Both venues on the paper exchange. Raises SettingsError."""
+    host, port = _paper_origin(settings)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    tls = "s" if urlsplit(settings.paper.url).scheme == "https" else ""
+    rest_url, stream_url = f"http{tls}://{where}", f"ws{tls}://{where}"
+    world_url = f"{rest_url}/control/world"
+    return {
+        Venue.ALPHA: AlphaVenue(
+            transport, clock, rest_url=rest_url, stream_url=stream_url, world_url=world_url
+        ),
+        Venue.SPOT: SpotVenue(
+            transport,
+            clock,
+            rest_url=rest_url,
+            ws_api_url=f"{stream_url}/ws-api/v3",
+            world_url=world_url,
+            recv_window_ms=settings.order.recv_window_ms,
+        ),
+    }
+
+
+def _paper_origin(settings: Settings) -> Origin:
+    try:
+        url = urlsplit(settings.paper.url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        raise SettingsError(f"paper.url: {settings.paper.url!r} is not a URL") from None
+    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/"):
+        raise SettingsError(f"paper.url: {settings.paper.url!r} is not http(s)://host:port")
+    return url.hostname, port

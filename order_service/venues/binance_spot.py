@@ -1,0 +1,300 @@
+"""Binance Spot by API keys: the venue port over REST, with user data over the WebSocket API.
+
+Owns the caches of rules and last prices and the venue's measured clock. Every spelling is in
+spot_parse. An OTO is sent as OPO where the symbol allows it, so the SELL takes what was received.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from order_service.venues import spot_parse as spot
+from order_service.venues.fields import Row, decode, moment_of, row_of, text_of, whole_of
+from order_service.venues.port import (
+    AssetBalance,
+    Credential,
+    FeeRates,
+    Placed,
+    StreamNews,
+    StreamSink,
+    Transport,
+    VenueOrder,
+    VenueRefused,
+    VenueSilent,
+)
+from order_service.venues.reading import Kept, before_sending, read_world
+from order_service.venues.spot_rest import SpotRest
+from order_service.venues.streaming import keep_up, listen
+from otopilot.clock import Clock, to_ms
+from otopilot.instrument import Instrument, Venue
+from otopilot.order import LegRole, Order, Trade, VenueOrderId
+
+T = TypeVar("T")
+R = TypeVar("R", VenueOrder, Trade)
+
+SEND_WITHIN = timedelta(seconds=1)  # of the order's timestamp, or not at all (architecture 5.3)
+RULES_SECONDS = 300.0
+PRICE_SECONDS = 1.0
+RENEW_SECONDS = 23 * 3600.0  # the venue drops a socket after 24 hours
+MAX_SYMBOLS = 1000
+PAGE_ROWS = 1000
+MAX_PAGES = 200
+_WINDOW = timedelta(hours=24) - timedelta(milliseconds=1)
+_GOING = ("serverShutdown", "eventStreamTerminated")
+
+
+class SpotVenue:
+    """The venue; accounts share its connections and caches."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        rest_url: str,
+        ws_api_url: str,
+        world_url: str | None = None,
+        recv_window_ms: int = 2000,
+    ) -> None:
+        self._transport = transport
+        self.clock = clock
+        self.rest = SpotRest(transport, clock, rest_url, recv_window_ms)
+        self._ws_api_url = ws_api_url
+        self._world_url = world_url
+        self._rules: dict[str, Kept[spot.Rules]] = {}
+        self._prices: dict[str, Kept[Decimal]] = {}
+
+    @property
+    def venue(self) -> Venue:
+        """Which one."""
+        return Venue.SPOT
+
+    @property
+    def has_client_ids(self) -> bool:
+        """Orders carry ids of ours and can be looked up by them."""
+        return True
+
+    @property
+    def sizes_pending(self) -> bool:
+        """Only where `opo_allowed`; so a leg's quantity is given, net of commission, always."""
+        return False
+
+    def account(self, user_id: str, credential: Credential) -> "SpotAccount":
+        """The private side of one user. ValueError for another kind of credential."""
+        if credential.kind == "session":
+            raise ValueError(f"user {user_id}: Spot takes an API key, not a session")
+        return SpotAccount(self, credential)
+
+    async def world(self) -> str:
+        """The paper exchange's world id; empty on the real venue."""
+        return "" if self._world_url is None else await read_world(self._transport, self._world_url)
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """The rules of a symbol; VenueRefused `unknown_symbol`."""
+        return (await self._kept_rules(symbol).get()).instrument
+
+    async def known_rules(self, symbol: str) -> spot.Rules:
+        """All the rules, however old: a placement does not wait for a refresh."""
+        kept = self._kept_rules(symbol)
+        return kept.newest if kept.newest is not None else await kept.get()
+
+    async def last_price(self, symbol: str) -> Decimal:
+        """Price of the last trade."""
+
+        async def read() -> Decimal:
+            return await self.rest.get("/api/v3/ticker/price", {"symbol": symbol}, spot.last_price)
+
+        kept = Kept(self.clock, PRICE_SECONDS, read, keep_last=False)
+        return await _bounded(self._prices).setdefault(symbol, kept).get()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    def _kept_rules(self, symbol: str) -> Kept[spot.Rules]:
+        async def read() -> spot.Rules:
+            return await self.rest.get(
+                "/api/v3/exchangeInfo", {"symbol": symbol}, lambda answer: spot.rules(answer, symbol)
+            )
+
+        kept = Kept(self.clock, RULES_SECONDS, read, keep_last=True)
+        return _bounded(self._rules).setdefault(symbol, kept)
+
+    async def stream_once(self, credential: Credential, sink: StreamSink) -> None:
+        """One life of a user data subscription on a socket of its own."""
+        params = await self.rest.stream_params(credential)
+        subscribe = {"id": "1", "method": "userDataStream.subscribe.signature", "params": params}
+        socket = await self._transport.connect(self._ws_api_url)
+        await listen(socket, json.dumps(subscribe), self._read_frame, sink, renew_seconds=RENEW_SECONDS)
+
+    def _read_frame(self, frame: str) -> bool | Iterable[StreamNews]:
+        message = row_of(decode(frame), "frame")
+        if isinstance(event := message.get("event"), dict):
+            if event.get("e") in _GOING:
+                raise VenueSilent("shutdown", text_of(event, "e"))
+            return spot.pushed(event)
+        status = whole_of(message, "status", 0)
+        if status == 200:
+            return message.get("id") == "1"
+        error = row_of(message.get("error"), "error")
+        raise spot.failure(
+            status, text_of(error, "code", ""), text_of(error, "msg", ""), self._retry_at(error)
+        )
+
+    def _retry_at(self, error: Row) -> datetime:
+        """A limit's end: here an epoch time, unlike REST's seconds (binance-spot 6)."""
+        now, detail = self.clock.now(), error.get("data")
+        if isinstance(detail, dict) and "retryAfter" in detail:
+            return min(moment_of(detail, "retryAfter"), now + timedelta(days=3))
+        return now + timedelta(seconds=60)
+
+
+class SpotAccount:
+    """One user's private side."""
+
+    def __init__(self, venue: SpotVenue, credential: Credential) -> None:
+        self._venue = venue
+        self._credential = credential
+
+    async def place(self, order: Order) -> Placed:
+        """Send an order, once (see the port)."""
+        rules = await before_sending(self._venue.known_rules(order.symbol))
+        path, params = spot.placement(order, rules)
+        return await self._venue.rest.send(
+            self._credential,
+            "POST",
+            path,
+            params,
+            lambda answer: spot.placed(order, answer, self._venue.clock.now()),
+            at=order.submitted_at,
+            not_after=order.submitted_at + SEND_WITHIN,
+        )
+
+    async def cancel(self, order: Order, role: LegRole) -> None:
+        """Ask that one leg be cancelled; on this venue that ends the whole list (binance-spot 3.5).
+
+        Both shapes of the answer, an order and a list, say the same: done.
+        """
+        params = {**_address(order, role), "newClientOrderId": f"o{order.order_id}c"}
+        await self._venue.rest.send(
+            self._credential,
+            "DELETE",
+            "/api/v3/order",
+            params,
+            lambda answer: row_of(answer, "answer"),
+            at=self._venue.clock.now(),
+        )
+
+    async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
+        """Every open order on the symbol."""
+        return await self._get("/api/v3/openOrders", {"symbol": symbol}, spot.orders)
+
+    async def order_history(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """Orders of any status created at or after `since`, oldest first."""
+        found = await self._sweep(
+            "/api/v3/allOrders", symbol, since, spot.orders, "orderId", lambda order: order.venue_order_id
+        )
+        return tuple(order for order in found if order.created_at >= since)
+
+    async def look_up(self, order: Order, role: LegRole) -> VenueOrder | None:
+        """One leg by the venue's id, else by our client id."""
+        try:
+            return await self._get(
+                "/api/v3/order", _address(order, role), lambda answer: spot.order(row_of(answer, "order"))
+            )
+        except VenueRefused as error:
+            if error.code == "no_such_order":
+                return None
+            raise
+
+    async def trades_of(self, symbol: str, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:
+        """Every trade of one order."""
+        query = {"symbol": symbol, "orderId": venue_order_id}
+        first = await self._get("/api/v3/myTrades", {**query, "limit": str(PAGE_ROWS)}, spot.trades)
+        return await self._rest_of(
+            "/api/v3/myTrades", query, first, spot.trades, "fromId", lambda trade: trade.key
+        )
+
+    async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
+        """Every trade of the account on the symbol at or after `since`, oldest first."""
+        return await self._sweep(
+            "/api/v3/myTrades", symbol, since, spot.trades, "fromId", lambda trade: trade.key
+        )
+
+    async def balances(self) -> tuple[AssetBalance, ...]:
+        """Every balance that is not zero."""
+        return await self._get("/api/v3/account", {"omitZeroBalances": "true"}, spot.balances)
+
+    async def fee_rates(self, symbol: str) -> FeeRates:
+        """The account's fee rates on the symbol."""
+        return await self._get("/api/v3/account/commission", {"symbol": symbol}, spot.fee_rates)
+
+    async def run_stream(self, sink: StreamSink) -> None:
+        """Keep the user data subscription up until cancelled."""
+        await keep_up(lambda hear: self._venue.stream_once(self._credential, hear), sink, self._venue.clock)
+
+    async def _get(self, path: str, params: Mapping[str, str], parse: Callable[[Any], T]) -> T:
+        return await self._venue.rest.signed_get(self._credential, path, params, parse)
+
+    async def _sweep(
+        self,
+        path: str,
+        symbol: str,
+        since: datetime,
+        parse: Callable[[Any], tuple[R, ...]],
+        id_name: str,
+        id_of: Callable[[R], str],
+    ) -> tuple[R, ...]:
+        """Windows of at most 24 hours until one has something, then page on by id to the end."""
+        offset = timedelta(milliseconds=await self._venue.rest.server_clock.offset_ms())
+        start, end = since, self._venue.clock.now() + offset
+        while start <= end:
+            query = {
+                "symbol": symbol,
+                "startTime": str(to_ms(start)),
+                "endTime": str(to_ms(start + _WINDOW)),
+                "limit": str(PAGE_ROWS),
+            }
+            first = await self._get(path, query, parse)
+            if first:
+                return await self._rest_of(path, {"symbol": symbol}, first, parse, id_name, id_of, last=False)
+            start += _WINDOW
+        return ()
+
+    async def _rest_of(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        first: tuple[R, ...],
+        parse: Callable[[Any], tuple[R, ...]],
+        id_name: str,
+        id_of: Callable[[R], str],
+        *,
+        last: bool = True,
+    ) -> tuple[R, ...]:
+        """A first page and all that follow it by id; `last`: a page that is not full is the last."""
+        found, page = {id_of(row): row for row in first}, first
+        for _ in range(MAX_PAGES):
+            if not page or (last and len(page) < PAGE_ROWS):
+                return tuple(found[key] for key in sorted(found, key=int))
+            after = str(max(int(key) for key in found) + 1)
+            page = await self._get(path, {**query, id_name: after, "limit": str(PAGE_ROWS)}, parse)
+            found |= {id_of(row): row for row in page}
+            last = True
+        raise VenueSilent("too_many_rows", f"more than {MAX_PAGES} pages")
+
+
+def _address(order: Order, role: LegRole) -> dict[str, str]:
+    """How the venue is told which leg: by its own id once that is known (architecture 5.8)."""
+    leg = order.leg(role)
+    if leg.venue_order_id is not None:
+        return {"symbol": order.symbol, "orderId": leg.venue_order_id}
+    return {"symbol": order.symbol, "origClientOrderId": leg.client_id}
+
+
+def _bounded(cache: dict[str, Kept[T]]) -> dict[str, Kept[T]]:
+    if len(cache) >= MAX_SYMBOLS:
+        cache.clear()
+    return cache
