@@ -1,0 +1,93 @@
+"""What goes to stdout: tables for people, JSON for programs.
+
+json is one document, jsonl one object a line. Protobuf messages become objects with the field
+names of protos/*.proto and every field present; amounts stay exact strings.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the data.")]
+
+
+def say(text: str) -> None:
+    """Everything that is not data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def as_dict(message: Any) -> dict[str, Any]:
+    """A protobuf message as plain data."""
+    from google.protobuf import json_format
+
+    found: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return found
+
+
+def print_json(value: Any, output: Format) -> None:
+    """One value as a document, or as one line."""
+    indent = 2 if output is Format.JSON else None
+    print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+
+
+def print_rows(
+    output: Format,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    data: Sequence[Any],
+    empty: str = "nothing to show",
+) -> None:
+    """A list: `rows` for the table, `data` for JSON."""
+    if output is Format.JSON:
+        print_json(list(data), output)
+    elif output is Format.JSONL:
+        for each in data:
+            print_json(each, output)
+    else:
+        lines = [tuple(row) for row in rows]
+        if lines:
+            print_table(columns, lines)
+        else:
+            say(empty)
+
+
+def print_record(output: Format, fields: Mapping[str, str], data: Any) -> None:
+    """One thing: name and value a line for people."""
+    if output is not Format.TABLE:
+        print_json(data, output)
+        return
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        print(f"{name:<{width}}  {value}", flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns that line up; wide cells wrap on a terminal and stay whole in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 400  # a pipe has no edge: a line stays a line
+    console.print(table)

@@ -1,0 +1,190 @@
+"""`otopilot plan`: rounds, time, prices, volume and cost before anything runs.
+
+Price and rules come from market_service when it is up; with --price everything is reckoned here
+and only the rounding to the venue's grids is left out. What was traded already is asked of
+strategy_service where that is up.
+"""
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from otopilot import money
+from protos import market_pb2, strategy_pb2
+from strategy_service import plan as planning
+from strategy_service.cli import clients
+from strategy_service.cli.amounts import decimal, duration, short
+from strategy_service.cli.clients import Services
+from strategy_service.cli.errors import CliError, Exit
+from strategy_service.cli.market import find
+from strategy_service.cli.output import Format, Output, print_json, print_table, say
+from strategy_service.cli.trading import ConfigOption, path_of, read, strategy_of
+from strategy_service.config import StrategyConfig
+
+app = typer.Typer(add_completion=False)
+# Fine enough to leave every amount as it is.
+_NO_GRID = planning.Filters(tick_size=Decimal("1E-12"), step_size=Decimal("1E-12"))
+_DEFAULT_FEE = Decimal("0.0001")
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    strategy_id: Annotated[str, typer.Argument(metavar="ID", help="None: every enabled strategy.")] = "",
+    price: Annotated[str, typer.Option("--price", help="Reckon with this price, in quote per base.")] = "",
+    fee: Annotated[str, typer.Option("--fee", help="Fee as a fraction, when the venue's is not known.")] = "",
+    config: ConfigOption = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what a strategy would do: rounds, time, prices and cost, if every BUY fills at once."""
+    services = clients.of(context)
+    found = read(path_of(config, services.settings))
+    strategies = (strategy_of(found, strategy_id),) if strategy_id else found.enabled()
+    if not strategies:
+        raise CliError(Exit.CONFIG, f"{found.path} has no enabled strategy", "set enabled: true, or name one")
+    given_price = _amount(price, "--price")
+    given_fee = _amount(fee, "--fee")
+    plans = [_plan(services, each, given_price, given_fee, found.max_concurrent_users) for each in strategies]
+    if output is Format.TABLE:
+        for each, strategy in zip(plans, strategies, strict=True):
+            _print(each, strategy)
+        return
+    data = [_plain(asdict(each)) for each in plans]
+    if output is Format.JSONL:
+        for each in data:
+            print_json(each, output)
+    else:
+        print_json(data[0] if len(data) == 1 else data, output)
+
+
+def _amount(text: str, name: str) -> Decimal | None:
+    if not text:
+        return None
+    try:
+        amount = money.parse(text)
+    except ValueError as error:
+        raise CliError(Exit.CONFIG, f"{name}: {error}") from None
+    if amount < 0:
+        raise CliError(Exit.CONFIG, f"{name}: must not be negative")
+    return amount
+
+
+def _plan(
+    services: Services, strategy: StrategyConfig, price: Decimal | None, fee: Decimal | None, places: int
+) -> planning.StrategyPlan:
+    grid: planning.Grid = _NO_GRID
+    try:
+        instrument = find(services, "", strategy.target_token, strategy.target_chain or "", strategy.venue)
+    except CliError as error:
+        if price is None or error.code is not Exit.UNREACHABLE:
+            hint = error.hint or "or give a price with --price"
+            raise CliError(error.code, error.message, f"{hint}; or reckon without it: --price P") from None
+        say("market-service is not up: reckoned without the venue's tick, step and least amount")
+    else:
+        grid = planning.Filters(
+            tick_size=decimal(instrument.tick_size),
+            step_size=decimal(instrument.step_size),
+            min_notional=decimal(instrument.min_notional),
+            min_quantity=decimal(instrument.min_quantity),
+        )
+        if fee is None and instrument.buy_fee_rate:
+            fee = decimal(instrument.buy_fee_rate)
+        if price is None:
+            price = _last_price(services, instrument)
+    if fee is None:
+        fee = _DEFAULT_FEE
+        say(f"the venue's fee is not known: reckoned with {money.text(fee)} (--fee)")
+    try:
+        return planning.plan(
+            strategy,
+            price=price,
+            instrument=grid,
+            fee_rate=fee,
+            counted=_counted(services, strategy),
+            max_concurrent_users=places,
+        )
+    except ValueError as error:
+        raise CliError(Exit.CONFIG, str(error)) from None
+
+
+def _last_price(services: Services, instrument: market_pb2.Instrument) -> Decimal:
+    service = services.market
+    request = market_pb2.GetPriceRequest(venue=instrument.venue, symbol=instrument.symbol)
+    return decimal(service.ask(service.stub.GetPrice, request).price)
+
+
+def _counted(services: Services, strategy: StrategyConfig) -> dict[str, Decimal]:
+    """What each user has in the window; nothing when strategy_service cannot say."""
+    service = services.strategy
+    request = strategy_pb2.GetStrategyStatusRequest(strategy_id=strategy.strategy_id)
+    try:
+        status = service.ask(service.stub.GetStrategyStatus, request)
+    except CliError as error:
+        if error.code not in (Exit.UNREACHABLE, Exit.NOT_FOUND):
+            raise
+        say("what was traded already is not known here: reckoned from zero")
+        return {}
+    return {user.user_id: decimal(user.volume) for user in status.users}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return money.text(value)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _print(plan: planning.StrategyPlan, strategy: StrategyConfig) -> None:
+    seconds = plan.duration_seconds
+    print(
+        f"{plan.strategy_id}: {money.text(strategy.target_volume)} USDT"
+        f"{' each' if strategy.target_scope == 'per_user' else ''}, {_show(plan.left)} left,"
+        f" price {money.text(plan.price)}"
+    )
+    print(
+        f"  {plan.rounds} rounds, {'never' if seconds is None else duration(float(seconds))},"
+        f" {_show(plan.volume)} USDT at {_show(plan.volume_per_second)} a second,"
+        f" fees {_show(plan.fees)}, cost {_show(plan.cost)} (less than 0: a gain, if every SELL fills)"
+    )
+    print_table(
+        (
+            "user",
+            "amount",
+            "interval",
+            "buy at",
+            "sell at",
+            "quantity",
+            "rounds",
+            "starts",
+            "takes",
+            "volume",
+            "",
+        ),
+        [
+            (
+                user.user_id,
+                money.text(user.amount),
+                f"{money.text(user.interval_seconds)} s",
+                _show(user.buy_price, 12),
+                _show(user.sell_price, 12),
+                _show(user.quantity, 8),
+                str(user.rounds),
+                duration(float(user.start_seconds)),
+                duration(float(user.duration_seconds)),
+                _show(user.volume),
+                user.problem,
+            )
+            for user in plan.users
+        ],
+    )
+    for note in plan.notes:
+        print(f"  note: {note}")
+
+
+def _show(amount: Decimal, places: int = 2) -> str:
+    return short(money.text(amount), places)

@@ -1,0 +1,257 @@
+"""The end of a run: final statistics, and whether the paper exchange's books say the same.
+
+Figures come from order_service's ledger after everything was settled, never from counters.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from otopilot import money
+from protos import market_pb2, strategy_pb2
+from protos import order_pb2 as pb
+from strategy_service.cli.accounts import position_of, scope_ids
+from strategy_service.cli.amounts import decimal, enum_word, fixed, short
+from strategy_service.cli.clients import Services
+from strategy_service.cli.errors import CliError, Exit
+from strategy_service.cli.orders import leg_line
+from strategy_service.cli.output import Format, as_dict, print_json, print_table, say
+from strategy_service.cli.status import state_word
+
+_ARRIVED = (strategy_pb2.USER_RUN_STATE_REACHED, strategy_pb2.USER_RUN_STATE_SKIPPED)
+_THOUSAND = Decimal(1000)
+_RATE_PLACES = 8
+
+
+@dataclass(frozen=True)
+class UserResult:
+    """One user of one strategy. Amounts in quote; inventory in base."""
+
+    status: strategy_pb2.UserStatus
+    venue: str
+    symbol: str
+    volume: Decimal
+    position: pb.Position
+
+    @property
+    def cost_per_1000(self) -> Decimal | None:
+        """Realised cost per 1000 bought; none before the first trade."""
+        bought = decimal(self.position.bought_quote)
+        if not bought:
+            return None
+        return money.truncate(decimal(self.position.realised_cost) * _THOUSAND / bought, _RATE_PLACES)
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        rate = self.cost_per_1000
+        return {
+            "user_id": self.status.user_id,
+            "state": state_word(self.status),
+            "reason": self.status.reason,
+            "volume": money.text(self.volume),
+            "cycles": self.status.cycles,
+            "cost": self.position.realised_cost,
+            "cost_complete": self.position.cost_complete,
+            "cost_per_1000": None if rate is None else money.text(rate),
+            "bought": self.position.bought_quote,
+            "sold": self.position.sold_quote,
+            "inventory": self.position.inventory,
+            "inventory_cost": self.position.inventory_cost,
+            "open_sells": self.position.open_sells,
+            "left_open_order_ids": list(self.status.left_open_order_ids),
+        }
+
+
+@dataclass(frozen=True)
+class StrategyResult:
+    """One strategy and its users."""
+
+    status: strategy_pb2.StrategyStatus
+    users: tuple[UserResult, ...]
+
+    @property
+    def volume(self) -> Decimal:
+        """The sum over its users."""
+        return sum((user.volume for user in self.users), money.ZERO)
+
+    @property
+    def reached(self) -> bool:
+        """A shared target counts for all; others are each user's own."""
+        states = [user.status.state for user in self.users]
+        if self.status.target_scope != "per_user" and strategy_pb2.USER_RUN_STATE_REACHED in states:
+            return True
+        return bool(states) and all(state in _ARRIVED for state in states)
+
+
+@dataclass
+class Result:
+    """Everything a run ends with."""
+
+    data_dir: str
+    strategies: tuple[StrategyResult, ...]
+    settled: pb.SettleResponse
+    interrupted: bool = False
+    books: list[dict[str, str]] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    compared: bool = False
+
+    @property
+    def exit_code(self) -> Exit:
+        """A difference from the venue's books is an error whatever else happened."""
+        if self.differences:
+            return Exit.FAILED
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        return Exit.OK if all(each.reached for each in self.strategies) else Exit.FAILED
+
+    def compare(self, report: dict[str, Any]) -> None:
+        """Hold our ledger against the paper exchange's own books."""
+        self.compared = True
+        rows = {(row["venue"], row["symbol"], row["user_id"]): row["sides"] for row in report["users"]}
+        for strategy in self.strategies:
+            for user in strategy.users:
+                sides = rows.get((user.venue, user.symbol, user.status.user_id))
+                theirs = {side: sides[side]["quote"] if sides else "0" for side in ("BUY", "SELL")}
+                ours = {"BUY": user.position.bought_quote, "SELL": user.position.sold_quote}
+                self.books.append({"user_id": user.status.user_id, "symbol": user.symbol, **theirs})
+                for side, amount in theirs.items():
+                    if Decimal(amount) != decimal(ours[side]):
+                        self.differences.append(
+                            f"user {user.status.user_id} on {user.symbol}: {side} {ours[side] or '0'} here, "
+                            f"{amount} there"
+                        )
+        if report["self_matches"]:
+            self.differences.append(f"{report['self_matches']} matches between managed users")
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "data_dir": self.data_dir,
+            "reached": all(each.reached for each in self.strategies),
+            "interrupted": self.interrupted,
+            "strategies": [
+                {
+                    "strategy_id": each.status.strategy_id,
+                    "strategy_name": each.status.strategy_name,
+                    "reached": each.reached,
+                    "target_volume": each.status.target_volume,
+                    "total_volume": money.text(each.volume),
+                    "users": [user.data() for user in each.users],
+                }
+                for each in self.strategies
+            ],
+            "open_orders": [as_dict(each) for each in self.settled.open],
+            "in_doubt": [as_dict(each) for each in self.settled.in_doubt],
+            "paper_exchange": (
+                {"agrees": not self.differences, "differences": self.differences, "users": self.books}
+                if self.compared
+                else None
+            ),
+        }
+
+    def print(self, output: Format) -> None:
+        """To stdout, what needs a person to stderr."""
+        if output is not Format.TABLE:
+            print_json(self.data(), output)
+        else:
+            self._print_tables()
+        for strategy in self.strategies:
+            for user in strategy.users:
+                if user.status.state == strategy_pb2.USER_RUN_STATE_NEEDS_PERSON:
+                    say(f"user {user.status.user_id} needs a person: {user.status.reason}")
+        for unread in self.settled.unread:
+            say(f"user {unread.user_id} could not be read: {unread.reason or unread.reason_code}")
+        for difference in self.differences:
+            say(f"error: the paper exchange's books differ: {difference}")
+
+    def _print_tables(self) -> None:
+        for each in self.strategies:
+            self._print_strategy(each)
+        if self.settled.open:
+            print(f"\nresting orders ({len(self.settled.open)}):")
+            columns = ("order", "user", "symbol", "side", "quantity, price, status")
+            print_table(columns, [_resting(order) for order in self.settled.open])
+        if self.settled.in_doubt:
+            print(f"\nin doubt ({len(self.settled.in_doubt)}), settled by order-service when it runs again:")
+            for order in self.settled.in_doubt:
+                print(f"  {order.order_id} of user {order.user_id}")
+        if self.compared:
+            bought = sum((Decimal(row["BUY"]) for row in self.books), money.ZERO)
+            sold = sum((Decimal(row["SELL"]) for row in self.books), money.ZERO)
+            verdict = "which differs" if self.differences else "as here"
+            print(
+                f"\npaper exchange says: bought {money.text(bought)} USDT,"
+                f" sold {money.text(sold)} USDT: {verdict}"
+            )
+
+    def _print_strategy(self, each: StrategyResult) -> None:
+        status = each.status
+        own = " each" if status.target_scope == "per_user" else ""
+        print(
+            f"{status.strategy_id}: {'target reached' if each.reached else 'target not reached'},"
+            f" {short(money.text(each.volume), 8)} of {short(status.target_volume)}{own} USDT"
+        )
+        columns = ("user", "state", "volume", "cycles", "cost", "per 1,000", "bought", "sold")
+        rows = [
+            (
+                user.status.user_id,
+                state_word(user.status),
+                fixed(money.text(user.volume)),
+                str(user.status.cycles),
+                short(user.position.realised_cost, 4),
+                "–" if user.cost_per_1000 is None else short(money.text(user.cost_per_1000), 4),
+                fixed(user.position.bought_quote),
+                fixed(user.position.sold_quote),
+                f"{short(user.position.inventory, 6)} for {short(user.position.inventory_cost)}",
+                str(user.position.open_sells),
+            )
+            for user in each.users
+        ]
+        print_table((*columns, "inventory", "open sells"), rows)
+
+
+def collect(
+    services: Services,
+    statuses: list[strategy_pb2.StrategyStatus],
+    settled: pb.SettleResponse,
+    data_dir: str,
+) -> Result:
+    """Ask order_service for every user's volume and position."""
+    results = []
+    for status in statuses:
+        volumes = _volumes(services, status)
+        venue = enum_word(market_pb2.Venue.Name(status.venue), "VENUE_")
+        users = tuple(
+            UserResult(
+                status=user,
+                venue=venue,
+                symbol=status.symbol,
+                volume=volumes.get(user.user_id, decimal(user.volume)),
+                position=position_of(services, status, user.user_id),
+            )
+            for user in status.users
+        )
+        results.append(StrategyResult(status, users))
+    return Result(data_dir, tuple(results), settled)
+
+
+def _volumes(services: Services, status: strategy_pb2.StrategyStatus) -> dict[str, Decimal]:
+    """Counted by scope; a user that never had a scope has no entry."""
+    service = services.orders
+    found: dict[str, Decimal] = {}
+    for scope in scope_ids(status):
+        try:
+            answer = service.ask(service.stub.GetVolume, pb.GetVolumeRequest(scope_id=scope))
+        except CliError as error:
+            if error.code is not Exit.NOT_FOUND:
+                raise
+            continue
+        found.update({member.user_id: decimal(member.counted) for member in answer.members})
+    return found
+
+
+def _resting(order: pb.Order) -> tuple[str, ...]:
+    live = [leg for leg in order.legs if leg.status in (pb.LEG_STATUS_OPEN, pb.LEG_STATUS_UNKNOWN)]
+    leg = (live or list(order.legs))[-1]
+    side = enum_word(pb.Side.Name(leg.side), "SIDE_").upper()
+    return (order.order_id, order.user_id, order.symbol, side, leg_line(leg))

@@ -1,0 +1,151 @@
+"""`otopilot users list|add|remove`: who can trade, and their credentials.
+
+A secret comes by standard input or a file and goes to order_service only; it is never an argument,
+never printed, never part of an error.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from otopilot import wire
+from otopilot.instrument import Venue
+from protos import market_pb2
+from protos import order_pb2 as pb
+from strategy_service.cli import clients, paper
+from strategy_service.cli.amounts import enum_word
+from strategy_service.cli.clients import Services
+from strategy_service.cli.errors import CliError, Exit
+from strategy_service.cli.output import Format, Output, as_dict, print_rows, say
+
+app = typer.Typer(add_completion=False, help="Users and their credentials.", no_args_is_help=True)
+
+MAX_SECRET_BYTES = 64 * 1024
+COLUMNS = ("venue", "user", "state", "credential", "stored", "reason")
+
+UserId = Annotated[str, typer.Argument(metavar="USER", help="The id the configuration uses.")]
+VenueOption = Annotated[Venue, typer.Option("--venue", help="Where the credential is good for.")]
+
+
+class Kind(StrEnum):
+    """Kinds of credentials."""
+
+    SESSION = "session"
+    HMAC = "hmac"
+    ED25519 = "ed25519"
+    RSA = "rsa"
+
+
+@app.command("list")
+def list_users(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """List the users and whether they can trade."""
+    services = clients.of(context)
+    found = services.admin.ask(services.admin.stub.ListUsers, pb.ListUsersRequest()).users
+    _print(found, output, "no user yet: `otopilot users add USER` stores a credential")
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    user_id: UserId,
+    venue: VenueOption = Venue.ALPHA,
+    kind: Annotated[
+        Kind | None, typer.Option("--kind", help="Default: session on alpha, hmac on spot.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="File with the secret JSON; none: stdin.")
+    ] = None,
+    paper_account: Annotated[
+        bool, typer.Option("--paper", help="Make an account on the paper exchange and store its key.")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Store a credential, encrypted at rest; replaces the one there is.
+
+    The secret is JSON: session {"headers": {...}}; hmac {"api_key", "secret"}; ed25519 and rsa
+    {"api_key", "private_key"}.
+    """
+    services = clients.of(context)
+    if paper_account:
+        if file or kind:
+            raise CliError(Exit.USAGE, "--paper brings its own credential: leave out --file and --kind")
+        stored = add_paper_user(services, user_id, venue)
+    else:
+        chosen = kind or (Kind.SESSION if venue is Venue.ALPHA else Kind.HMAC)
+        stored = put(services, user_id, venue, chosen.value, _secret(file))
+    _print([stored], output)
+
+
+@app.command()
+def remove(
+    context: typer.Context, user_id: UserId, venue: VenueOption = Venue.ALPHA, output: Output = Format.TABLE
+) -> None:
+    """Forget a credential; the user's orders stay in the journal."""
+    services = clients.of(context)
+    request = pb.RemoveUserRequest(user_id=user_id, venue=wire.venue_to_pb(venue))
+    services.admin.ask(services.admin.stub.RemoveUser, request)
+    if output is Format.TABLE:
+        say(f"user {user_id} of {venue}: credential forgotten")
+    else:
+        print_rows(output, (), (), [{"user_id": user_id, "venue": venue.value, "removed": True}])
+
+
+def put(services: Services, user_id: str, venue: Venue, kind: str, secret: bytes) -> pb.User:
+    """Hand a credential to order_service; settling that user may take a moment."""
+    request = pb.PutCredentialRequest(
+        user_id=user_id, venue=wire.venue_to_pb(venue), kind=kind, secret=secret
+    )
+    service = services.admin
+    stored: pb.User = service.ask(service.stub.PutCredential, request, clients.SETTLE_SECONDS)
+    return stored
+
+
+def add_paper_user(services: Services, user_id: str, venue: Venue) -> pb.User:
+    """An account on the paper exchange (the one there is, if there is one), its key stored."""
+    if services.settings.mode != "paper":
+        raise CliError(Exit.WRONG_STATE, "paper accounts exist in paper mode only")
+    credential = paper.Control(services.settings.paper.url).account(user_id, venue.value)
+    kind = credential.pop("kind")
+    return put(services, user_id, venue, kind, json.dumps(credential).encode())
+
+
+def _secret(file: Path | None) -> bytes:
+    if file is None and sys.stdin.isatty():
+        say("paste the secret JSON, then press Ctrl+D")
+    try:
+        if file is not None:
+            with file.open("rb") as source:
+                raw = source.read(MAX_SECRET_BYTES + 1)
+        else:
+            raw = sys.stdin.buffer.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise CliError(Exit.CONFIG, f"cannot read the secret: {error.strerror}") from None
+    if len(raw) > MAX_SECRET_BYTES:
+        raise CliError(Exit.CONFIG, f"a secret of more than {MAX_SECRET_BYTES} bytes is none")
+    try:
+        parsed = json.loads(raw)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        # Nothing of what was read may be repeated here.
+        raise CliError(Exit.CONFIG, "the secret is no JSON object", "see `otopilot users add --help`")
+    return raw
+
+
+def _print(users: Any, output: Format, empty: str = "") -> None:
+    rows = [
+        (
+            enum_word(market_pb2.Venue.Name(each.venue), "VENUE_"),
+            each.user_id,
+            enum_word(pb.UserState.Name(each.state), "USER_STATE_"),
+            each.credential_kind,
+            each.stored_at.ToJsonString() if each.HasField("stored_at") else "",
+            each.reason or each.reason_code,
+        )
+        for each in users
+    ]
+    print_rows(output, COLUMNS, rows, [as_dict(each) for each in users], empty)
