@@ -32,7 +32,11 @@ def test_every_change_of_the_book_raises_its_update_id() -> None:
     book = Book()
     resting = quote("BUY", "7", "2", 1)
     ids = [book.update_id]
-    for change in (lambda: book.add(resting), lambda: book.take(resting, Decimal(1)), lambda: book.remove(resting)):
+    for change in (
+        lambda: book.add(resting),
+        lambda: book.take(resting, Decimal(1)),
+        lambda: book.remove(resting),
+    ):
         change()
         ids.append(book.update_id)
     assert ids == sorted(set(ids))

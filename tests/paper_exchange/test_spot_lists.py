@@ -89,7 +89,9 @@ def test_a_working_leg_that_expires_ends_the_list(force: str, reason: str) -> No
     account = desk.spot()
     placed = desk.exchange.place_list(
         account,
-        spot_list("OTO", spot_order("BUY", "801", "1", time_in_force=force), spot_order("SELL", "900", "0.9")),
+        spot_list(
+            "OTO", spot_order("BUY", "801", "1", time_in_force=force), spot_order("SELL", "900", "0.9")
+        ),
     )
     assert (placed.working.status, placed.working.expiry_reason) == (Status.EXPIRED, reason)
     assert (placed.working.executed > 0) == (force == "IOC")
@@ -111,7 +113,9 @@ def test_a_client_id_is_refused_while_open_and_accepted_again_afterwards(bnb: De
     assert refused.value.reason is Refusal.DUPLICATE_CLIENT_ID
     (ended,) = bnb.exchange.cancel(found(bnb, first), "cancel-1")
     assert (ended.client_id, ended.original_client_id) == ("cancel-1", "mine")
-    assert bnb.exchange.place(account, spot_order("BUY", "700", "1", client_id="mine")).order_id > first.order_id
+    assert (
+        bnb.exchange.place(account, spot_order("BUY", "700", "1", client_id="mine")).order_id > first.order_id
+    )
 
 
 def resting_and_taker(stp: str) -> tuple[Order, Order, Desk]:
@@ -132,7 +136,9 @@ def resting_and_taker(stp: str) -> tuple[Order, Order, Desk]:
         ("NONE", Status.FILLED, Status.FILLED),
     ],
 )
-def test_the_takers_mode_decides_who_survives_a_self_trade(stp: str, maker_ends: Status, taker_ends: Status) -> None:
+def test_the_takers_mode_decides_who_survives_a_self_trade(
+    stp: str, maker_ends: Status, taker_ends: Status
+) -> None:
     maker, taker, desk = resting_and_taker(stp)
     assert (maker.status, taker.status) == (maker_ends, taker_ends)
     assert desk.state.oracle.matches == (stp == "NONE")
