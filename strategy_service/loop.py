@@ -1,0 +1,339 @@
+"""One user's loop: news in, actions out.
+
+Owns one user's State, its timer and its calls. No task of its own and no queue: news comes by
+callback, waits are absolute deadlines (performance 2.5). decide() says what follows; a crash
+ends this loop alone and is handed to the supervisor through `ended`.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.money import ZERO
+from otopilot.order import Order
+from otopilot.position import ScopeVolume, User, VolumeScope
+from strategy_service.clients import CallFailed, OrderClient, PriceKey, Refused, Unreached
+from strategy_service.feeds import OrderFeed, OrderListener, PriceFeed
+from strategy_service.state import (
+    Action,
+    AskAgain,
+    Cancel,
+    Condition,
+    Denied,
+    Find,
+    Missing,
+    Moment,
+    News,
+    Outcome,
+    Phase,
+    Place,
+    Read,
+    Rules,
+    Seen,
+    Standing,
+    State,
+    Stop,
+    StopMode,
+    Unanswered,
+    Unread,
+    Waiting,
+    Woke,
+)
+from strategy_service.strategy import decide
+
+_log = log.get("loop")
+
+_LAST_CALLS_SECONDS = 2.0  # for the cancel wishes of a loop that ended
+
+
+class World(Protocol):
+    """What a loop finds around itself; the supervisor owns it."""
+
+    clock: Clock
+    orders: OrderClient
+    prices: PriceFeed
+    order_feed: OrderFeed
+
+    @property
+    def owner_epoch(self) -> int:
+        """The placing right, to go with every placement."""
+        ...
+
+    def placing_right_lost(self) -> None:
+        """A placement was refused for want of it, or of its scope."""
+        ...
+
+
+class UserLoop(OrderListener):
+    """Drives decide() for one user of one strategy."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        scope: VolumeScope,
+        world: World,
+        *,
+        delay: float = 0.0,
+        resumed: bool = False,
+    ) -> None:
+        self.rules = rules
+        self.scope = scope
+        self._next: tuple[Rules, VolumeScope] | None = None
+        self._world = world
+        now = world.clock.monotonic()
+        self.state = State(slot=now + delay, began=resumed)
+        self.changed_at = world.clock.now()
+        self.blocked_since: float | None = None
+        self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._last_calls: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Listen, read where the account stands, go."""
+        self._key = PriceKey(self.rules.instrument.venue, self.rules.instrument.symbol)
+        self._window = self.rules.settings.volatility_window_seconds
+        self._world.prices.listen(self._key, self._window, self, self._on_price)
+        self._world.order_feed.listen(self.rules.user_id, self)
+        self._step(Woke())
+
+    def stop(self, mode: StopMode) -> None:
+        """End as that mode says; `ended` tells when."""
+        self._step(Stop(mode))
+
+    def nudge(self) -> None:
+        """Look again: the target may be reached, the account may trade."""
+        self._step(AskAgain())
+
+    def obey(self, rules: Rules, scope: VolumeScope) -> None:
+        """Take new rules at the next cycle."""
+        self._next = (rules, scope)
+        self._step(Woke())
+
+    async def abort(self) -> None:
+        """End at once, with every call cut off: the journal knows all there is to know."""
+        self._close()
+        for task in self._calls:
+            task.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        if not self.ended.done():
+            self.ended.cancel()
+
+    # ------------------------------------------------------------------ news
+
+    def on_order(self, order: Order) -> None:
+        """An order of this user changed."""
+        if order.symbol == self.rules.instrument.symbol and order.venue is self.rules.instrument.venue:
+            self._step(Seen(order))
+
+    def on_user(self, user: User) -> None:
+        """This user's condition changed."""
+        if user.venue is self.rules.instrument.venue:
+            self._step(AskAgain())
+
+    def on_ask_again(self) -> None:
+        """A denied request may now pass."""
+        self._step(AskAgain())
+
+    def _on_price(self) -> None:
+        if self.state.waits_for_price:
+            self._step(Woke())
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._step(Woke())
+
+    # ------------------------------------------------------------------ decisions
+
+    def _step(self, news: News) -> None:
+        if self._closed:
+            return
+        if self._next is not None and self.state.between_rounds:
+            self._take_rules(*self._next)
+        before = self.state.waiting
+        try:
+            decision = decide(self.rules, self.state, self._moment(), news)
+        except Exception as error:
+            self._crash(error)
+            return
+        self.state = decision.state
+        for action in decision.actions:
+            self._perform(action)
+        if self.state.phase is Phase.DONE:
+            self._finish()
+        else:
+            self._schedule()
+        if self.state.waiting != before:
+            self._note(before)
+
+    def _take_rules(self, rules: Rules, scope: VolumeScope) -> None:
+        self._next = None
+        self.rules, self.scope = rules, scope
+        if rules.settings.volatility_window_seconds != self._window:
+            self._window = rules.settings.volatility_window_seconds
+            self._world.prices.listen(self._key, self._window, self, self._on_price)
+
+    def _note(self, before: Waiting) -> None:
+        waiting = self.state.waiting
+        if waiting.code != before.code:
+            self.changed_at = self._world.clock.now()
+        if waiting.condition is Condition.RUNNING:
+            self.blocked_since = None
+        elif self.blocked_since is None:
+            self.blocked_since = self._world.clock.monotonic()
+
+    def _moment(self) -> Moment:
+        world = self._world
+        resting = self.state.phase is Phase.RESTING
+        return Moment(
+            now=world.clock.monotonic(),
+            at=world.clock.now(),
+            quote=world.prices.quote(self._key),
+            swing=world.prices.swing(self._key, self._window) if resting else ZERO,
+            market_up=world.prices.up,
+        )
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.state.wake_at is not None:
+            seconds = max(0.0, self.state.wake_at - self._world.clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._on_timer)
+
+    # ------------------------------------------------------------------ actions
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Place():
+                call = self._place(action)
+            case Cancel():
+                call = self._cancel(action)
+            case Find():
+                call = self._find(action)
+            case Read():
+                call = self._read()
+        self._spawn(call, last=isinstance(action, Cancel))
+
+    def _spawn(self, call: Coroutine[Any, Any, None], *, last: bool) -> None:
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        if last:
+            self._last_calls.add(task)
+        task.add_done_callback(self._called)
+
+    def _called(self, task: "asyncio.Task[None]") -> None:
+        self._calls.discard(task)
+        self._last_calls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crash(error)
+
+    async def _place(self, action: Place) -> None:
+        asked, world = action.placement, self._world
+        try:
+            order = await world.orders.place(asked, self.rules, world.owner_epoch)
+        except Refused as no:
+            if no.reason in ("STALE_OWNER", "UNKNOWN_SCOPE"):
+                world.placing_right_lost()
+            news: News = Denied(
+                request_id=asked.request_id, reason=no.reason, message=no.message, metadata=no.metadata
+            )
+        except Unreached as unknown:
+            news = Unanswered(request_id=asked.request_id, reason=unknown.reason, message=unknown.message)
+        except ValueError as garbled:
+            news = Unanswered(request_id=asked.request_id, reason="GARBLED", message=str(garbled))
+        else:
+            news = Seen(order)
+        self._step(news)
+
+    async def _cancel(self, action: Cancel) -> None:
+        try:
+            order = await self._world.orders.cancel(action.order_id, action.role, action.reason)
+        except Refused:
+            # The leg has ended already: what became of it is the news.
+            await self._find(Find(order_id=action.order_id))
+        except (Unreached, ValueError) as unknown:
+            _log.info("cancel not answered", order_id=action.order_id, error=str(unknown))
+        else:
+            self._step(Seen(order))
+
+    async def _find(self, action: Find) -> None:
+        try:
+            order = await self._world.orders.find(action.order_id, action.request_id)
+        except (CallFailed, ValueError) as error:
+            request_id = action.request_id
+            if request_id is None:
+                return  # asked again a second later
+            if isinstance(error, Refused) and error.code == "NOT_FOUND":
+                self._step(Missing(request_id))
+            else:
+                self._step(Unanswered(request_id=request_id, reason="UNAVAILABLE", message=str(error)))
+        else:
+            self._step(Seen(order))
+
+    async def _read(self) -> None:
+        orders = self._world.orders
+        position, volume = await asyncio.gather(
+            orders.position(self.rules), orders.volume(self.scope), return_exceptions=True
+        )
+        for result in (position, volume):
+            if isinstance(result, BaseException) and not isinstance(result, (CallFailed, ValueError)):
+                raise result
+        if isinstance(position, BaseException) or isinstance(volume, BaseException):
+            failed = position if isinstance(position, BaseException) else volume
+            self._step(self._unread(failed, volume))
+        else:
+            self._step(Standing(position=position, volume=volume))
+
+    def _unread(self, failed: object, volume: object) -> Unread:
+        reason = failed.reason if isinstance(failed, CallFailed) else "GARBLED"
+        if reason == "UNKNOWN_SCOPE":
+            self._world.placing_right_lost()
+        return Unread(
+            reason=reason,
+            message=str(failed),
+            definite=not isinstance(failed, Unreached),
+            volume=volume if isinstance(volume, ScopeVolume) else None,
+        )
+
+    # ------------------------------------------------------------------ the end
+
+    def _crash(self, error: BaseException) -> None:
+        if self._closed:
+            return
+        self._close()
+        for task in self._calls:
+            task.cancel()
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def _finish(self) -> None:
+        self._close()
+        for task in self._calls - self._last_calls:
+            task.cancel()
+        if self._last_calls:
+            closing = asyncio.ensure_future(self._await_last_calls(set(self._last_calls)))
+            self._calls.add(closing)
+            closing.add_done_callback(self._calls.discard)
+        else:
+            self._resolve()
+
+    async def _await_last_calls(self, calls: "set[asyncio.Task[None]]") -> None:
+        await asyncio.wait(calls, timeout=_LAST_CALLS_SECONDS)
+        self._resolve()
+
+    def _resolve(self) -> None:
+        if not self.ended.done() and self.state.outcome is not None:
+            self.ended.set_result(self.state.outcome)
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._world.prices.forget(self._key, self)
+        self._world.order_feed.forget(self.rules.user_id, self)
+        if self._timer is not None:
+            self._timer.cancel()

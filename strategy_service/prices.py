@@ -1,0 +1,127 @@
+"""The arithmetic of a round: prices, quantities, limits, the swing of a price. Pure.
+
+buy = reference x (1 + (offset + k x step) / 100) on the tick below, sell = the exact buy x
+(1 + profit / 100) on the tick above: 100 gives 100.5 and 101.505 (product 2, 3.4).
+"""
+
+from collections import deque
+from decimal import ROUND_FLOOR, Decimal
+
+from otopilot import money
+from otopilot.instrument import Instrument, Side, Venue
+from otopilot.money import ZERO
+from strategy_service.config import UserSettings
+
+# Alpha's fingerprint may lower a BUY by so many ticks (architecture 5.6).
+FINGERPRINT_TICKS = 9
+RESIDUAL_NOTIONALS = Decimal("1.05")
+
+
+def prices(
+    reference: Decimal,
+    buy_offset: Decimal,
+    sell_profit: Decimal,
+    step: int,
+    slippage_step: Decimal,
+    instrument: Instrument,
+) -> tuple[Decimal, Decimal]:
+    """The limit prices of BUY and SELL on the grid, for the `step`-th step of the ladder."""
+    exact = money.plus_percent(reference, buy_offset + step * slippage_step)
+    buy = instrument.round_price(Side.BUY, exact)
+    sell = instrument.round_price(Side.SELL, money.plus_percent(exact, sell_profit))
+    return buy, sell
+
+
+def lowest_applied(min_working_price: Decimal, instrument: Instrument) -> Decimal:
+    """The lowest price at which guard and fingerprint may let the BUY stand."""
+    ticks = FINGERPRINT_TICKS if instrument.venue is Venue.ALPHA else 0
+    return max(min_working_price - ticks * instrument.tick_size, instrument.tick_size)
+
+
+def smallest_quantity(min_working_price: Decimal, sell: Decimal, instrument: Instrument) -> Decimal:
+    """Base of the smallest order whose both legs pass all filters (product 3.2)."""
+    fee = instrument.buy_fee_rate or ZERO
+    return instrument.smallest_quantity(lowest_applied(min_working_price, instrument), sell, fee)
+
+
+def open_sell_limit(settings: UserSettings, instrument: Instrument) -> int | None:
+    """SELLs that may rest: the venue's limit less 10 %, at least 2; none when nothing limits them."""
+    limits = [limit for limit in (instrument.max_num_orders, instrument.max_num_order_lists) if limit > 0]
+    room = max(2, min(limits) * 9 // 10) if limits else None
+    chosen = [limit for limit in (room, settings.max_open_sells) if limit is not None]
+    return min(chosen, default=None)
+
+
+def residual_sale(
+    uncovered: Decimal, average_cost: Decimal | None, profit: Decimal, instrument: Instrument
+) -> tuple[Decimal, Decimal] | None:
+    """Quantity and price of the one SELL of a residual; none when it is dust (product 3.7)."""
+    if average_cost is None or uncovered <= 0:
+        return None
+    price = instrument.round_price(Side.SELL, money.plus_percent(average_cost, profit))
+    quantity = instrument.round_quantity(uncovered)
+    if quantity <= 0 or quantity < instrument.min_quantity:
+        return None
+    if quantity * price < RESIDUAL_NOTIONALS * instrument.min_notional:
+        return None
+    return quantity, price
+
+
+def flatten_sale(
+    uncovered: Decimal, reference: Decimal, settings: UserSettings, instrument: Instrument
+) -> tuple[Decimal, Decimal] | None:
+    """Quantity and price of the SELL that ends a flatten: as far below the market as a BUY goes above."""
+    offset = max(ZERO, settings.buy_offset_percentage)
+    price = instrument.round_price(Side.SELL, money.plus_percent(reference, -offset))
+    quantity = instrument.round_quantity(uncovered)
+    if quantity <= 0 or quantity < instrument.min_quantity or quantity * price < instrument.min_notional:
+        return None
+    return quantity, price
+
+
+def grid_floor(start: float, interval: float, now: float) -> float:
+    """The newest point of the grid start + n x interval that is not after now."""
+    if interval <= 0 or now <= start:
+        return start
+    return start + (now - start) // interval * interval
+
+
+class Swing:
+    """(max - min) / min of a price over a window, in percent. Bounded: the window is cut into parts."""
+
+    PARTS = 240
+
+    def __init__(self, window_seconds: float) -> None:
+        self._window = window_seconds
+        self._part = window_seconds / self.PARTS
+        self._extremes: deque[tuple[float, Decimal, Decimal]] = deque(maxlen=self.PARTS + 2)
+
+    def add(self, now: float, price: Decimal) -> None:
+        """A price at a monotonic time."""
+        start = now // self._part * self._part
+        if self._extremes and self._extremes[-1][0] >= start:
+            begun, low, high = self._extremes[-1]
+            self._extremes[-1] = (begun, min(low, price), max(high, price))
+        else:
+            self._extremes.append((start, price, price))
+        self._forget(now)
+
+    def percentage(self, now: float) -> Decimal:
+        """The swing until now; zero without prices."""
+        self._forget(now)
+        if not self._extremes:
+            return ZERO
+        low = min(entry[1] for entry in self._extremes)
+        high = max(entry[2] for entry in self._extremes)
+        return money.percent_of(high - low, low)
+
+    def _forget(self, now: float) -> None:
+        # A part counts until its end has left the window; the newest price always counts.
+        while len(self._extremes) > 1 and self._extremes[0][0] + self._part <= now - self._window:
+            self._extremes.popleft()
+
+
+def progress(counted: Decimal, target: Decimal) -> str:
+    """Percent of the target, truncated to two decimals: 7.535 is "7.53%" (product 4)."""
+    share = money.percent_of(counted, target).quantize(Decimal("0.01"), rounding=ROUND_FLOOR)
+    return f"{share:f}%"

@@ -1,0 +1,317 @@
+"""Between BUYs: what must be so before one is placed, and how a round opens and ends. Pure.
+
+Checked in this order: stop, target, cost limit, the account, a residual to sell, the interval,
+the price and its guards, room for another SELL (product 3). Everything that does not hold is
+something to wait for, with its reason.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from otopilot import money
+from otopilot.instrument import InstrumentStatus
+from otopilot.money import ZERO
+from otopilot.order import Order, OrderState
+from otopilot.position import Position, UserState
+from strategy_service import ending, selling
+from strategy_service.prices import grid_floor, open_sell_limit, prices, smallest_quantity
+from strategy_service.state import Condition, Denied, Outcome, Phase, PlaceOto, Standing
+from strategy_service.turn import Turn
+
+_OPEN_BUY = frozenset({OrderState.SUBMITTING, OrderState.IN_DOUBT, OrderState.WORKING})
+_GUARD_SECONDS = 0.2
+_SCOPE_SECONDS = 0.2
+_RE_READ_SECONDS = 1.0
+_OLD_SECONDS = 5.0
+_PERSON_SECONDS = 3.0
+_THOUSAND = Decimal(1000)
+
+
+def holds_the_slot(order: Order) -> bool:
+    """Is it a BUY that may still fill? A user has one at most on a symbol (architecture 5.1)."""
+    return order.buy is not None and order.state in _OPEN_BUY
+
+
+def take_up(turn: Turn) -> None:
+    """After a reading: go on with the open BUY, if there is one; else stand before the next cycle."""
+    state = turn.state
+    assert state.standing is not None
+    position = state.standing.position
+    if not state.recovered:
+        tries = [order.try_number + 1 for order in position.cycle_orders]
+        turn.set(recovered=True, cycle=position.last_cycle, try_number=max(tries, default=0))
+    found = next((order for order in position.open_orders if holds_the_slot(order)), None)
+    if found is None:
+        return
+    earlier = [o for o in position.cycle_orders if o.order_id != found.order_id and o.buy is not None]
+    turn.set(
+        phase=Phase.WORKING,
+        order=found,
+        round_open=True,
+        began=True,
+        deadline=None,
+        asked_cancel_at=None,
+        looked_at=turn.now,
+        step=found.step,
+        amount=turn.settings.single_trade_amount_usdt,
+        spent=sum((order.working.filled_quote for order in earlier), ZERO),
+    )
+
+
+def rest(turn: Turn) -> bool:
+    """No BUY is in flight: end, sell a residual, wait, or place. True when the phase changed."""
+    state = turn.state
+    if turn.now < state.not_before:
+        turn.wake(state.not_before)
+        return False
+    slot_came = turn.now >= state.slot
+    if slot_came and state.fresh and turn.now - state.read_at > _OLD_SECONDS:
+        turn.set(fresh=False)
+    if not turn.state.fresh or turn.state.standing is None:
+        turn.read()
+        return False
+    standing = turn.state.standing
+    if state.ending is None:
+        _check_end(turn, standing)
+    if turn.state.ending is not None:
+        return ending.wind_down(turn)
+    turn.set(began=True)
+    if not _account_is_ready(turn, standing):
+        return False
+    if not state.round_open:
+        if selling.sell_residual(turn):
+            return False
+        if not slot_came:
+            turn.wait("interval", f"round {state.cycle + 1} starts at its interval", state.slot)
+            return False
+    if _market_is_calm(turn) and _has_room(turn, standing.position):
+        return _place(turn, standing)
+    return False
+
+
+def _check_end(turn: Turn, standing: Standing) -> None:
+    volume, position, settings = standing.volume, standing.position, turn.settings
+    if volume.counted >= volume.scope.target:
+        ending.begin(turn, Outcome.REACHED if turn.state.began else Outcome.SKIPPED)
+        return
+    cost, limit, per_1000 = position.realised_cost, settings.max_cost_usdt, settings.max_cost_per_1000
+    over = limit is not None and cost >= limit
+    if per_1000 is not None and position.bought_quote > 0:
+        over = over or cost * _THOUSAND >= per_1000 * position.bought_quote
+    if over:
+        ending.begin(turn, Outcome.COST_LIMIT)
+
+
+def _account_is_ready(turn: Turn, standing: Standing) -> bool:
+    user, settings = standing.position.user, turn.settings
+    later = turn.now + _RE_READ_SECONDS
+    if user.state is UserState.STOPPED:
+        turn.wait(user.reason_code or "stopped", user.reason, None, Condition.NEEDS_PERSON)
+        later = turn.now + _PERSON_SECONDS
+    elif user.state is UserState.SETTLING:
+        text = user.reason or "open orders and history are being read"
+        turn.wait("settling", text, None, Condition.BLOCKED)
+    elif any(m.user_id == user.user_id and not m.complete for m in standing.volume.members):
+        text = "the account's history could not be read, so its volume is not known"
+        turn.wait("history_unread", text, None, Condition.BLOCKED)
+    elif not standing.position.cost_complete and (settings.max_cost_usdt or settings.max_cost_per_1000):
+        text = "a fee could not be valued, so the cost limit cannot be checked"
+        turn.wait("cost_incomplete", text, None, Condition.BLOCKED)
+    else:
+        return True
+    turn.set(fresh=False, not_before=later)
+    turn.wake(later)
+    return False
+
+
+def _market_is_calm(turn: Turn) -> bool:
+    instrument, settings = turn.rules.instrument, turn.settings
+    if instrument.status is not InstrumentStatus.TRADING:
+        text = f"{instrument.symbol} is {instrument.status.value} at the venue"
+        turn.wait("halted", text, turn.now + 1.0, Condition.BLOCKED)
+        return False
+    if not selling.is_young(turn, turn.moment.quote):
+        return False
+    limit = settings.max_price_volatility_percentage
+    if turn.moment.swing > limit:
+        text = (
+            f"the price moved {money.text(money.truncate(turn.moment.swing, 2))} % within"
+            f" {money.text(settings.volatility_window_seconds)} s, the limit is {money.text(limit)} %"
+        )
+        turn.wait("volatility", text, turn.now + 0.5, Condition.BLOCKED)
+        return False
+    return True
+
+
+def _has_room(turn: Turn, position: Position) -> bool:
+    limit = open_sell_limit(turn.settings, turn.rules.instrument)
+    if limit is None or position.open_sells < limit:
+        return True
+    text = f"{position.open_sells} SELLs rest, at most {limit} may: waits until one fills"
+    turn.wait("max_open_sells", text, None, Condition.BLOCKED)
+    turn.set(fresh=False, not_before=turn.now + _RE_READ_SECONDS)
+    turn.wake(turn.state.not_before)
+    return False
+
+
+def _place(turn: Turn, standing: Standing) -> bool:
+    """Ask for the BUY and its SELL. True when the round ended instead."""
+    state, settings, instrument = turn.state, turn.settings, turn.rules.instrument
+    quote = turn.moment.quote
+    assert quote is not None
+    step = state.step if state.round_open else 0
+    buy, sell = prices(
+        quote.price,
+        settings.buy_offset_percentage,
+        settings.sell_profit_percentage,
+        step,
+        settings.slippage_step_percentage,
+        instrument,
+    )
+    if state.missed is not None and buy <= state.missed:
+        return over(turn, "price_fell")
+    above = quote.price if state.missed is None else max(quote.price, state.missed + instrument.tick_size)
+    floor = min(buy, above)
+    if floor <= 0:
+        turn.wait("filter", "the BUY price is below one tick", turn.now + 1.0, Condition.BLOCKED)
+        return False
+    quantity = _quantity(turn, standing, buy, sell, floor)
+    if quantity is None:
+        return turn.state.phase is not state.phase or turn.state.round_open != state.round_open
+    if not state.round_open:
+        interval = float(settings.trade_interval_seconds)
+        turn.set(
+            round_open=True,
+            cycle=state.cycle + 1,
+            try_number=0,
+            slot=grid_floor(state.slot, interval, turn.now),
+        )
+    if not turn.state.spent:
+        turn.set(amount=max(quantity * buy, _wanted(turn, standing, buy, sell)))
+    placement = PlaceOto(
+        request_id=turn.request_id(turn.state.cycle, turn.state.try_number),
+        cycle=turn.state.cycle,
+        try_number=turn.state.try_number,
+        step=step,
+        quantity=quantity,
+        working_price=buy,
+        min_working_price=floor,
+        pending_price=sell,
+        reference=quote,
+    )
+    text = f"places BUY {money.text(quantity)} at {money.text(buy)}, SELL at {money.text(sell)}"
+    if turn.state.waiting.code == "guard":
+        turn.place(placement, "guard", turn.state.waiting.text)
+    else:
+        turn.place(placement, "placing", text)
+    return False
+
+
+def _wanted(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal) -> Decimal:
+    """Quote this placement may spend: the round's amount less what was filled, cut to what is left."""
+    state, left = turn.state, standing.volume.left
+    amount = state.amount if state.spent else turn.settings.single_trade_amount_usdt
+    if turn.rules.sells_count:
+        left = left * buy / (buy + sell)  # the SELL is reserved with the BUY
+    return min(amount - state.spent, left)
+
+
+def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor: Decimal) -> Decimal | None:
+    """Base to ask for; none when the round ended or something must be waited for."""
+    state, instrument, volume = turn.state, turn.rules.instrument, standing.volume
+    smallest = smallest_quantity(floor, sell, instrument)
+    quantity = instrument.quantity_for(_wanted(turn, standing, buy, sell), buy)
+    if quantity >= smallest:
+        return quantity
+    amount = state.amount if state.spent else turn.settings.single_trade_amount_usdt
+    if instrument.quantity_for(amount - state.spent, buy) < smallest:
+        if state.spent:
+            over(turn, "partial")
+            return None
+        text = (
+            f"{money.text(amount)} a round is below the smallest order,"
+            f" {money.text(smallest)} {instrument.token} at {money.text(buy)}"
+        )
+        turn.wait("amount_too_small", text, turn.now + 1.0, Condition.NEEDS_PERSON)
+        return None
+    if volume.reserved > 0:
+        text = (
+            f"{money.text(volume.left)} of the target are left beside {money.text(volume.reserved)}"
+            " that open orders reserve: waits for their end"
+        )
+        turn.wait("reserved", text)
+        turn.set(fresh=False, not_before=turn.now + _SCOPE_SECONDS)
+        turn.wake(turn.state.not_before)
+        return None
+    return smallest  # the only overshoot there is (product 3.2)
+
+
+def over(turn: Turn, reason: str) -> bool:
+    """End the round; the next one starts at its place on the grid, or at once when that has passed."""
+    state = turn.state
+    turn.set(
+        phase=Phase.RESTING,
+        round_open=False,
+        slot=state.slot + float(turn.settings.trade_interval_seconds),
+        cycles=state.cycles + 1,
+        last_round=reason,
+        order=None,
+        deadline=None,
+        asked_cancel_at=None,
+        missed=None,
+        amount=ZERO,
+        spent=ZERO,
+        step=0,
+        fresh=False,
+        waiting=msgspec.structs.replace(state.waiting, code="position", text=f"round ended: {reason}"),
+    )
+    return True
+
+
+# Reason of a denial -> code, condition, seconds until it is asked again.
+_DENIALS = {
+    "DENIED_FINGERPRINT": ("fingerprint", Condition.RUNNING, 0.5),
+    "DENIED_FUNDS": ("funds", Condition.BLOCKED, 2.0),
+    "DENIED_PRICE_AGE": ("stale_price", Condition.RUNNING, 0.1),
+    "DENIED_FILTER": ("filter", Condition.BLOCKED, 5.0),
+    "DENIED_SLOT": ("slot", Condition.RUNNING, 0.2),
+    "DENIED_SCOPE": ("reserved", Condition.RUNNING, 0.05),
+    "STALE_OWNER": ("owner", Condition.BLOCKED, 0.5),
+    "UNKNOWN_SCOPE": ("owner", Condition.BLOCKED, 0.5),
+    "UNKNOWN_USER": ("no_credential", Condition.NEEDS_PERSON, _PERSON_SECONDS),
+    "UNKNOWN_SYMBOL": ("unknown_symbol", Condition.NEEDS_PERSON, _PERSON_SECONDS),
+    "RATE_LIMIT": ("rate_limit", Condition.BLOCKED, 0.5),
+}
+# Denials that say nothing about where the account stands.
+_UNREAD = frozenset({"DENIED_FINGERPRINT", "DENIED_PRICE_AGE", "RATE_LIMIT", "STALE_OWNER"})
+
+
+def buy_denied(turn: Turn, news: Denied) -> None:
+    """No BUY was placed and the id is unused: wait for the reason to go, or end the round."""
+    if news.reason == "DENIED_GUARD":
+        _guarded(turn, news)
+        return
+    if news.reason == "USER_STOPPED":
+        code = news.metadata.get("reason_code", "stopped")
+        condition, seconds = Condition.NEEDS_PERSON, _PERSON_SECONDS
+    else:
+        default = (news.reason.lower(), Condition.BLOCKED, 2.0)
+        code, condition, seconds = _DENIALS.get(news.reason, default)
+    turn.set(not_before=turn.now + seconds, fresh=turn.state.fresh and news.reason in _UNREAD)
+    turn.wait(code, news.message, turn.state.not_before, condition)
+
+
+def _guarded(turn: Turn, news: Denied) -> None:
+    """Another managed SELL is in the way: ask again, unless only the missed price would come of it."""
+    state = turn.state
+    blocking = news.metadata.get("blocking_price")
+    if state.missed is not None and blocking:
+        capped = money.parse(blocking) - turn.rules.instrument.tick_size
+        if capped <= state.missed:
+            over(turn, "guard")
+            return
+    waits = state.guard_waits if state.waiting.code == "guard" else state.guard_waits + 1
+    stale = turn.now - state.read_at > _RE_READ_SECONDS
+    turn.set(guard_waits=waits, not_before=turn.now + _GUARD_SECONDS, fresh=state.fresh and not stale)
+    turn.wait("guard", news.message, turn.state.not_before)

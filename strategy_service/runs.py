@@ -1,0 +1,181 @@
+"""The run table: what shall run, how each user ended, which revision each scope has.
+
+Its own small SQLite file. With it and the order journal a strategy service that was killed
+goes on without a person (architecture, opening paragraph). Writes are rare and short, so they
+are made where they happen.
+"""
+
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from strategy_service.state import Outcome
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    strategy_id TEXT PRIMARY KEY,
+    desired INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    config_revision TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS run_users (
+    strategy_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    ended_at TEXT NOT NULL,
+    left_open TEXT NOT NULL,
+    PRIMARY KEY (strategy_id, user_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS scopes (
+    scope_id TEXT PRIMARY KEY,
+    content TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS requests (
+    request_id TEXT PRIMARY KEY,
+    what TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+"""
+_MOST_REQUESTS = 1000
+
+
+class Run(NamedTuple):
+    """A strategy's newest run."""
+
+    strategy_id: str
+    desired: bool
+    started_at: datetime
+    ended_at: datetime | None
+    config_revision: str
+
+
+class Ended(NamedTuple):
+    """How a user's part in the newest run ended."""
+
+    outcome: Outcome
+    ended_at: datetime
+    left_open: tuple[str, ...]
+
+
+class Runs:
+    """The table, open. One process at a time: SQLite's own lock says so at the first write."""
+
+    def __init__(self, path: Path | None) -> None:
+        """None keeps it in memory (the embedded executor without a data directory, and tests)."""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=2.0)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def begin(self, strategy_id: str, at: datetime, config_revision: str) -> None:
+        """A new run is wanted; how users ended before is forgotten."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM run_users WHERE strategy_id = ?", (strategy_id,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO runs VALUES (?, 1, ?, NULL, ?)",
+                (strategy_id, at.isoformat(), config_revision),
+            )
+
+    def apply(self, strategy_id: str, config_revision: str) -> None:
+        """The run obeys this configuration now."""
+        self._db.execute(
+            "UPDATE runs SET config_revision = ? WHERE strategy_id = ?", (config_revision, strategy_id)
+        )
+
+    def undesire(self, strategy_id: str) -> None:
+        """It shall not run any more, and not after a restart either."""
+        self._db.execute("UPDATE runs SET desired = 0 WHERE strategy_id = ?", (strategy_id,))
+
+    def end(self, strategy_id: str, at: datetime) -> None:
+        """Every user of it ended: it stays finished until it is started again."""
+        self._db.execute(
+            "UPDATE runs SET desired = 0, ended_at = ? WHERE strategy_id = ? AND ended_at IS NULL",
+            (at.isoformat(), strategy_id),
+        )
+
+    def end_user(self, strategy_id: str, user_id: str, ended: Ended) -> None:
+        """A user's part is over."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO run_users VALUES (?, ?, ?, ?, ?)",
+            (
+                strategy_id,
+                user_id,
+                ended.outcome.value,
+                ended.ended_at.isoformat(),
+                " ".join(ended.left_open),
+            ),
+        )
+
+    def forget_user(self, strategy_id: str, user_id: str) -> None:
+        """The user takes part again."""
+        self._db.execute(
+            "DELETE FROM run_users WHERE strategy_id = ? AND user_id = ?", (strategy_id, user_id)
+        )
+
+    def run(self, strategy_id: str) -> Run | None:
+        """The newest run of a strategy."""
+        row = self._db.execute("SELECT * FROM runs WHERE strategy_id = ?", (strategy_id,)).fetchone()
+        return _run(row) if row else None
+
+    def runs(self) -> list[Run]:
+        """The newest run of every strategy that ever ran."""
+        return [_run(row) for row in self._db.execute("SELECT * FROM runs ORDER BY strategy_id")]
+
+    def ended_users(self, strategy_id: str) -> dict[str, Ended]:
+        """Who of the newest run ended, and how."""
+        rows = self._db.execute(
+            "SELECT user_id, outcome, ended_at, left_open FROM run_users WHERE strategy_id = ?",
+            (strategy_id,),
+        )
+        return {
+            user: Ended(Outcome(outcome), datetime.fromisoformat(at), tuple(left.split()))
+            for user, outcome, at, left in rows
+        }
+
+    def scope_revision(self, scope_id: str, content: str, at_least: int = 1) -> int:
+        """The revision of that content: the one it has, or a higher one when it is new."""
+        row = self._db.execute(
+            "SELECT content, revision FROM scopes WHERE scope_id = ?", (scope_id,)
+        ).fetchone()
+        if row is not None and row[0] == content and row[1] >= at_least:
+            return int(row[1])
+        revision = max(at_least, row[1] + 1 if row is not None else 1)
+        self._db.execute("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?)", (scope_id, content, revision))
+        return int(revision)
+
+    def first_time(self, request_id: str, what: str, at: datetime) -> bool:
+        """Was this request not acted upon yet? Remembers the newest thousand. Empty ids are always new."""
+        if not request_id:
+            return True
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            known = self._db.execute("SELECT 1 FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+            if known is None:
+                self._db.execute("INSERT INTO requests VALUES (?, ?, ?)", (request_id, what, at.isoformat()))
+                self._db.execute(
+                    "DELETE FROM requests WHERE rowid NOT IN"
+                    " (SELECT rowid FROM requests ORDER BY rowid DESC LIMIT ?)",
+                    (_MOST_REQUESTS,),
+                )
+        return known is None
+
+
+def _run(row: tuple[str, int, str, str | None, str]) -> Run:
+    strategy_id, desired, started, ended, revision = row
+    return Run(
+        strategy_id,
+        bool(desired),
+        datetime.fromisoformat(started),
+        datetime.fromisoformat(ended) if ended else None,
+        revision,
+    )
