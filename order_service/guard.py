@@ -87,6 +87,10 @@ class Guard:
         claims = self._claims[market].values()
         return sum(1 for claim in claims if claim.ask is not None and claim.holder.startswith(prefix))
 
+    def foreign_count(self) -> int:
+        """Open orders of managed accounts that are not ours, as far as seen."""
+        return sum(holder.startswith("foreign:") for claims in self._claims.values() for holder in claims)
+
     def decide(
         self,
         market: Market,

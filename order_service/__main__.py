@@ -1,0 +1,145 @@
+"""The order service's process: opens the journal, settles what was left, then serves.
+
+Concrete classes are named here and nowhere else; one AsyncExitStack owns all of them.
+"""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from order_service.accounts import Accounts
+from order_service.admin_servicer import OrderAdminServicer
+from order_service.care import Care
+from order_service.credentials import CredentialError, Vault
+from order_service.feed import Feed
+from order_service.journal import Journal
+from order_service.keeper import Keeper
+from order_service.order_manager import OrderManager
+from order_service.rate_budget import RateBudget
+from order_service.reconciliation import Reconciliation
+from order_service.resolution import ProofRules, Resolution
+from order_service.servicer import OrderServicer
+from order_service.sessions import Sessions
+from order_service.store import SqliteStore
+from order_service.transaction import Transaction
+from order_service.users import Users
+from order_service.venues import binance
+from order_service.venues.port import VenueError, VenuePort
+from order_service.worlds import OtherWorld, Worlds
+from otopilot import log, rpc
+from otopilot.clock import Clock, SystemClock
+from otopilot.order import IN_FLIGHT, Doubted, OrderState
+from otopilot.rpc import RefuseStart, Registration
+from otopilot.settings import Settings
+from otopilot.tasks import TaskOwner
+from protos import order_pb2_grpc
+
+SERVICES = ("otopilot.order.v1.OrderService", "otopilot.order.v1.OrderAdminService")
+FIRST_LOOK_SECONDS = 5.0
+
+_log = log.get("order_service")
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Place, cancel and remember orders: the only service that talks to a venue's private side."""
+    if settings.mode == "live" and not settings.alpha_terms_acknowledged:
+        raise RefuseStart(
+            "live trading on Alpha needs alpha_terms_acknowledged: true: Binance's published rules forbid "
+            "automated trading for Alpha Points, it can cost points, rewards and the account"
+        )
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = SqliteStore(settings.data_dir / "order.db")
+        stack.callback(store.close)
+        epoch = int(store.meta("instance_epoch") or 0) + 1
+        feed = Feed(epoch)
+        journal = Journal(store, clock, feed)
+        tasks = await stack.enter_async_context(TaskOwner("order_service"))
+        tasks.spawn(journal.write_forever(), "journal writer")
+        await journal.run(lambda tx: _begin(tx, epoch))
+        live = settings.mode == "live"
+        transport = binance.live_transport(clock) if live else binance.paper_transport(settings, clock)
+        stack.push_async_callback(transport.aclose)
+        make = binance.live_venues if live else binance.paper_venues
+        ports = make(settings, transport, clock)
+        worlds = Worlds(journal)
+        for port in ports.values():
+            await _refuse_other_world(worlds, port)
+        budgets = {venue: RateBudget(venue, clock) for venue in ports}
+        sessions = Sessions(journal)
+        hold = timedelta(seconds=settings.order.absence_hold_seconds)
+        manager = OrderManager(journal, sessions, budgets, clock, tasks, hold)
+        care = Care(manager, sessions, Resolution(manager, clock, _rules(settings)), clock, tasks)
+        reconciliation = Reconciliation(journal, manager, care, sessions, clock)
+        beat = timedelta(seconds=settings.order.sweep_seconds)
+        keeper = Keeper(manager, reconciliation, sessions, worlds, clock, tasks, beat)
+        try:
+            vault = Vault.of(settings.data_dir)
+            users = Users(journal, vault, sessions, keeper, ports, budgets, clock)
+            await _recover(settings, journal, manager, clock)
+            users.open_all()
+        except CredentialError as error:
+            raise RefuseStart(str(error)) from error
+        for order in list(journal.books.live.values()):
+            care.look_after(order)
+        accounts = Accounts(journal, sessions, clock)
+        orders = OrderServicer(manager, accounts, sessions, journal, feed, clock)
+        admin = OrderAdminServicer(users, manager, sessions, keeper, journal, clock)
+        registrations = [
+            Registration(SERVICES[0], lambda s: order_pb2_grpc.add_OrderServiceServicer_to_server(orders, s)),
+            Registration(
+                SERVICES[1], lambda s: order_pb2_grpc.add_OrderAdminServiceServicer_to_server(admin, s)
+            ),
+        ]
+        server = await stack.enter_async_context(rpc.serve(settings.order, registrations))
+        await server.set_serving(True)
+        _log.info("serving", port=server.port, instance_epoch=epoch, mode=settings.mode)
+        await stop.wait()
+
+
+def _begin(tx: Transaction, epoch: int) -> None:
+    """Every write from now on is of this instance (the file's lock keeps another one out)."""
+    tx.books.instance_epoch = epoch
+    tx.set_meta("instance_epoch", str(epoch))
+
+
+def _rules(settings: Settings) -> ProofRules:
+    return ProofRules(
+        recv_window=settings.order.recv_window_ms / 1000,
+        absence_margin=settings.order.absence_margin_seconds,
+        fingerprint_wait=settings.order.alpha_absence_seconds,
+        fingerprint_gap=settings.order.alpha_read_gap_seconds,
+        fingerprint_proof=settings.mode == "paper",
+    )
+
+
+async def _refuse_other_world(worlds: Worlds, port: VenuePort) -> None:
+    """A venue that cannot be read yet is checked again before anything of it is believed (keeper)."""
+    try:
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            await worlds.check(port)
+    except OtherWorld as other:
+        raise RefuseStart(str(other)) from other
+    except (VenueError, TimeoutError) as error:
+        _log.warning("venue cannot be read yet", venue=port.venue, error=str(error))
+
+
+async def _recover(settings: Settings, journal: Journal, manager: OrderManager, clock: Clock) -> None:
+    """What was in flight when the last instance ended is in doubt; its requests may still arrive."""
+    in_flight = [order for order in journal.books.live.values() if order.state in IN_FLIGHT]
+    for order in in_flight:
+        if order.state is OrderState.SUBMITTING:
+            await manager.learn(order.order_id, Doubted(reason="found at start", at=clock.now()))
+    if in_flight:
+        _log.warning("orders in doubt at start", count=len(in_flight))
+        await clock.sleep(settings.order.recv_window_ms / 1000)
+
+
+def main() -> int:
+    """Console script `order-service`."""
+    return rpc.run_service("order-service", serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

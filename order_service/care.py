@@ -1,0 +1,209 @@
+"""Looks after single orders: those in flight, in doubt, wished gone, or not in the ledger yet.
+
+One task per order that needs something, none for an order that only rests (the sweep watches
+those). It learns by asking; a failed question proves nothing, and it asks again.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from order_service import matching
+from order_service.order_manager import DOUBT_AFTER_SECONDS, OrderManager
+from order_service.resolution import Resolution
+from order_service.sessions import Session, Sessions
+from order_service.venues.port import CredentialRefused, RateLimited, VenueError, VenueRefused
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.order import (
+    IN_FLIGHT,
+    Doubted,
+    LegRole,
+    LegStatus,
+    News,
+    Order,
+    OrderId,
+    OrderState,
+    Traded,
+)
+from otopilot.position import UserState
+from otopilot.tasks import TaskOwner
+
+ASK_AT_SECONDS = (2.0, 5.0, 15.0)  # a young order's ages at which it is asked singly (architecture 5.9)
+FIRST_PAUSE = 0.3
+LONGEST_PAUSE = 5.0
+
+_log = log.get("care")
+
+
+@dataclass
+class _Patient:
+    """An order under care: what woke it, and how long to pause after trouble."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    pause: float = FIRST_PAUSE
+
+
+class Care:
+    """Owns the per-order tasks."""
+
+    def __init__(
+        self,
+        manager: OrderManager,
+        sessions: Sessions,
+        resolution: Resolution,
+        clock: Clock,
+        tasks: TaskOwner,
+    ) -> None:
+        self._manager = manager
+        self._sessions = sessions
+        self._resolution = resolution
+        self._clock = clock
+        self._tasks = tasks
+        self._patients: dict[OrderId, _Patient] = {}
+        manager.on_change(self.look_after)
+
+    def look_after(self, order: Order) -> None:
+        """Begin to care for an order that needs it, or wake its task: something changed."""
+        patient = self._patients.get(order.order_id)
+        if patient is not None:
+            patient.woken.set()
+        elif needs_care(order, self._age(order)):
+            patient = self._patients[order.order_id] = _Patient()
+            self._tasks.spawn(self._attend(order.order_id, patient), f"care {order.order_id}")
+
+    async def _attend(self, order_id: OrderId, patient: _Patient) -> None:
+        try:
+            while True:
+                patient.woken.clear()
+                order = self._manager.books.order(order_id)
+                assert order is not None
+                if not needs_care(order, self._age(order)):
+                    return
+                await self._treat(order, patient)
+        finally:
+            self._patients.pop(order_id, None)
+
+    async def _treat(self, order: Order, patient: _Patient) -> None:
+        """Do the most urgent thing, or wait for news or for the time to ask."""
+        session = self._sessions.get(order.venue, order.user_id)
+        if session is None or session.state is UserState.STOPPED:
+            await self._wait(patient, LONGEST_PAUSE)
+            return
+        try:
+            await session.budget.wait_open()
+            await self._treat_with(session, order, patient)
+        except CredentialRefused as refusal:
+            await self._sessions.stop(session, refusal.code, refusal.message)
+        except VenueError as error:
+            if isinstance(error, RateLimited):
+                session.budget.close_until(error)
+            _log.warning("asking failed", order_id=order.order_id, error=str(error))
+            await self._back_off(patient)
+
+    async def _treat_with(self, session: Session, order: Order, patient: _Patient) -> None:
+        if order.state is OrderState.SUBMITTING:
+            left = DOUBT_AFTER_SECONDS + 1 - self._age(order)
+            if left > 0:
+                await self._wait(patient, left)
+                return
+            # Its sender is gone (a failed commit, a restart): the answer is lost.
+            await self._manager.learn(order.order_id, Doubted(reason="no answer", at=self._clock.now()))
+        elif order.state is OrderState.IN_DOUBT:
+            pause = await self._resolution.step(session, order)
+            await self._wait(patient, pause)
+        elif any(_lacks_trades(order, leg.role) for leg in order.legs):
+            await self._read_trades(session, order, patient)
+        elif (role := _wished(order)) is not None:
+            await self._cancel(session, order, role, patient)
+        elif order.working.is_over and order.working.status is not LegStatus.FILLED and not order.is_over:
+            # Ended partly filled: what became of the SELL? (architecture 4)
+            await self.ask(session, order)
+            await self._back_off(patient)
+        else:
+            due = [at - self._age(order) for at in ASK_AT_SECONDS if at > self._age(order)]
+            if not await self._wait(patient, due[0]):
+                await self.ask(session, order)
+
+    async def ask(self, session: Session, order: Order) -> None:
+        """Ask the venue for each leg that is not over, and learn what is new."""
+        for leg in order.legs:
+            if leg.is_over or (leg.venue_order_id is None and not leg.client_id):
+                continue
+            fact = await session.account.look_up(order, leg.role)
+            if fact is None:
+                continue
+            news = matching.report(fact, leg.role)
+            if news is None:
+                _log.error("unknown status", order_id=order.order_id, status=fact.raw_status)
+            elif matching.says_more(order, news):
+                order = await self._manager.learn(order.order_id, news)
+
+    async def _read_trades(self, session: Session, order: Order, patient: _Patient) -> None:
+        news: list[News] = []
+        for leg in order.legs:
+            if not _lacks_trades(order, leg.role) or leg.venue_order_id is None:
+                continue
+            for trade in await session.account.trades_of(order.symbol, leg.venue_order_id):
+                if trade.key not in leg.trade_keys:
+                    news.append(Traded(role=leg.role, trade=trade, at=trade.traded_at))
+        session.forget_balances()
+        if news:
+            await self._manager.learn(order.order_id, *news)
+            patient.pause = FIRST_PAUSE
+        else:
+            # The venue's books lag behind its word: never make up a fill, ask again.
+            await self._back_off(patient)
+
+    async def _cancel(self, session: Session, order: Order, role: LegRole, patient: _Patient) -> None:
+        """Send the wish, then ask: only the venue's word on the leg ends it (architecture 4)."""
+        try:
+            await session.account.cancel(order, role)
+        except (RateLimited, CredentialRefused):
+            raise
+        except VenueRefused as refusal:
+            _log.info("cancel refused", order_id=order.order_id, role=role, refusal=str(refusal))
+        if await self._wait(patient, 0.05):
+            return  # pushed news came first
+        await self.ask(session, order)
+        latest = self._manager.books.order(order.order_id)
+        if latest is not None and latest.open_wish(role) is not None:
+            await self._back_off(patient)
+
+    async def _back_off(self, patient: _Patient) -> None:
+        await self._wait(patient, patient.pause)
+        patient.pause = min(LONGEST_PAUSE, patient.pause * 2)
+
+    async def _wait(self, patient: _Patient, seconds: float) -> bool:
+        """Wait for news at most so long; true when there was some."""
+        try:
+            async with asyncio.timeout(seconds):
+                await patient.woken.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _age(self, order: Order) -> float:
+        return (self._clock.now() - order.submitted_at).total_seconds()
+
+
+def needs_care(order: Order, age_seconds: float) -> bool:
+    """Is there anything to do for it before the next sweep?"""
+    if order.state in IN_FLIGHT:
+        return True
+    if order.state is OrderState.WORKING and (order.working.is_over or age_seconds < ASK_AT_SECONDS[-1]):
+        return True
+    return _wished(order) is not None or any(_lacks_trades(order, leg.role) for leg in order.legs)
+
+
+def _lacks_trades(order: Order, role: LegRole) -> bool:
+    """Did the venue report more than the ledger has read?"""
+    leg = order.leg(role)
+    return leg.reported_quantity > leg.filled_quantity
+
+
+def _wished(order: Order) -> LegRole | None:
+    """A leg with an open wish that can be addressed by an id."""
+    for leg in order.legs:
+        if order.open_wish(leg.role) is not None and (leg.venue_order_id or leg.client_id):
+            return leg.role
+    return None

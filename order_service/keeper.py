@@ -1,0 +1,200 @@
+"""Keeps one user's session alive: its stream, its sweeps, and the news that are pushed.
+
+A push is a hint that moves an order forward at once; the ledger is written from trades that were read.
+After every gap of the stream, and on a beat, a sweep reads what was missed.
+"""
+
+import asyncio
+from collections import OrderedDict
+from datetime import timedelta
+
+from order_service import matching
+from order_service.order_manager import OrderManager
+from order_service.reconciliation import Reconciliation
+from order_service.sessions import Session, SessionKey, Sessions
+from order_service.venues.port import (
+    BalancePushed,
+    CredentialRefused,
+    OrderPushed,
+    RateLimited,
+    StreamDown,
+    StreamNews,
+    StreamUp,
+    TradePushed,
+    VenueError,
+    VenueOrder,
+)
+from order_service.worlds import OtherWorld, Worlds
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.order import News, Order, OrderId, Traded, VenueOrderId
+from otopilot.position import UserState
+from otopilot.tasks import TaskOwner
+
+MOST_UNMATCHED = 1_000
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 10.0
+
+_log = log.get("keeper")
+
+
+class Keeper:
+    """Owns the tasks of every session."""
+
+    def __init__(
+        self,
+        manager: OrderManager,
+        reconciliation: Reconciliation,
+        sessions: Sessions,
+        worlds: Worlds,
+        clock: Clock,
+        tasks: TaskOwner,
+        beat: timedelta,
+    ) -> None:
+        self._manager = manager
+        self._reconciliation = reconciliation
+        self._sessions = sessions
+        self._worlds = worlds
+        self._clock = clock
+        self._tasks = tasks
+        self._beat = beat
+        self._running: dict[SessionKey, list[asyncio.Task[None]]] = {}
+        # Pushes may come before the answer that tells us the venue's ids (reliability 14).
+        self._unmatched: OrderedDict[tuple[SessionKey, VenueOrderId], VenueOrder] = OrderedDict()
+        manager.on_change(self._match_again)
+
+    def start(self, session: Session) -> None:
+        """Keep a session from now on."""
+        self._sessions.put(session)
+        name = f"{session.venue}/{session.user_id}"
+        self._running[session.key] = [
+            self._tasks.spawn(self._sweep_forever(session), f"sweeps {name}"),
+            self._tasks.spawn(
+                session.account.run_stream(lambda news: self._hear(session, news)), f"stream {name}"
+            ),
+        ]
+
+    async def end(self, session: Session) -> None:
+        """Stop keeping a session."""
+        self._sessions.drop(session)
+        tasks = self._running.pop(session.key, [])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(self, sessions: list[Session], seconds: float) -> None:
+        """Sweep now; returns when each of these sessions was swept, or after so long."""
+        for session in sessions:
+            session.swept.clear()
+            session.sweep_now.set()
+        waits = [session.swept.wait() for session in sessions]
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*waits)
+        except TimeoutError:
+            _log.warning("settling took too long", seconds=seconds)
+
+    # ------------------------------------------------------------------ sweeps
+
+    async def _sweep_forever(self, session: Session) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            session.sweep_now.clear()
+            wait = self._beat.total_seconds()
+            if session.state is not UserState.STOPPED:
+                try:
+                    await session.budget.wait_open()
+                    await self._check_world(session)
+                    await self._reconciliation.sweep(session)
+                except CredentialRefused as refusal:
+                    await self._sessions.stop(session, refusal.code, refusal.message)
+                except VenueError as error:
+                    wait = pause
+                    pause = min(LONGEST_PAUSE, pause * 2)
+                    await self._unread(session, error)
+                else:
+                    pause = FIRST_PAUSE
+                    if session.state is UserState.SETTLING:
+                        await self._sessions.set_state(session, UserState.READY)
+            session.swept.set()
+            try:
+                async with asyncio.timeout(wait):
+                    await session.sweep_now.wait()
+            except TimeoutError:
+                pass
+
+    async def _check_world(self, session: Session) -> None:
+        """Paper only: another world's books would make nonsense of this journal (architecture 2)."""
+        try:
+            await self._worlds.check(session.port)
+        except OtherWorld as other:
+            await self._sessions.stop(session, "other_world", str(other))
+            raise VenueError("other_world", str(other)) from other
+
+    async def _unread(self, session: Session, error: VenueError) -> None:
+        """What cannot be read is unknown: nothing is placed until it can be read again."""
+        if isinstance(error, RateLimited):
+            session.budget.close_until(error)
+        if session.state is UserState.STOPPED:
+            return
+        reason = f"{session.venue} could not be read: {error}"
+        await self._sessions.set_state(session, UserState.SETTLING, "unread", reason)
+
+    # ------------------------------------------------------------------ pushes
+
+    def _hear(self, session: Session, news: StreamNews) -> None:
+        """Take pushed news; returns at once."""
+        match news:
+            case StreamUp():
+                session.sweep_now.set()
+            case StreamDown():
+                _log.warning(
+                    "user stream down", user=session.user_id, venue=session.venue, reason=news.reason
+                )
+            case BalancePushed():
+                session.forget_balances()
+            case OrderPushed():
+                self._take(session, news.order)
+            case TradePushed():
+                self._take_trade(session, news)
+
+    def _take(self, session: Session, fact: VenueOrder) -> None:
+        books = self._manager.books
+        ours = matching.owner(books, session.venue, session.user_id, fact)
+        if ours is None:
+            key = (session.key, fact.venue_order_id)
+            self._unmatched[key] = fact
+            self._unmatched.move_to_end(key)
+            while len(self._unmatched) > MOST_UNMATCHED:
+                self._unmatched.popitem(last=False)
+            return
+        order_id, role = ours
+        order = books.order(order_id)
+        news = matching.report(fact, role)
+        if order is None or news is None:
+            _log.error("unknown status pushed", order_id=order_id, status=fact.raw_status)
+            session.sweep_now.set()
+        elif matching.says_more(order, news):
+            self._learn(order_id, news)
+
+    def _take_trade(self, session: Session, pushed: TradePushed) -> None:
+        """A pushed trade whose key the venue never repeats is a row like one that was read."""
+        books = self._manager.books
+        ours = books.owner_of(session.venue, session.user_id, pushed.trade.venue_order_id)
+        if ours is not None:
+            trade = pushed.trade
+            self._learn(ours[0], Traded(role=ours[1], trade=trade, at=trade.traded_at))
+
+    def _match_again(self, order: Order) -> None:
+        """An order's venue ids may just have become known: were there pushes for them?"""
+        if not self._unmatched:
+            return
+        session = self._sessions.get(order.venue, order.user_id)
+        for leg in order.legs:
+            if session is not None and leg.venue_order_id is not None:
+                fact = self._unmatched.pop((session.key, leg.venue_order_id), None)
+                if fact is not None:
+                    self._take(session, fact)
+
+    def _learn(self, order_id: OrderId, news: News) -> None:
+        self._tasks.spawn(self._manager.learn(order_id, news), f"learn {order_id}")

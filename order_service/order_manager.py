@@ -1,0 +1,310 @@
+"""The order service's use cases: place, cancel, learn.
+
+The only caller of `advance()` and the only owner of requests in flight. Knows no venue by name and
+no protobuf; the servicer calls it, care.py and reconciliation.py feed it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
+
+from order_service import placing
+from order_service.books import Books, account_of
+from order_service.denied import Denied, Kind
+from order_service.journal import Journal
+from order_service.ledger import LedgerRow
+from order_service.placing import Ask, Circumstances
+from order_service.rate_budget import RateBudget
+from order_service.sessions import Session, Sessions
+from order_service.transaction import Transaction
+from order_service.venues.port import (
+    CredentialRefused,
+    Placed,
+    RateLimited,
+    VenueError,
+    VenueNotReached,
+    VenueRefused,
+    VenueSilent,
+)
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.instrument import Venue
+from otopilot.order import (
+    Doubted,
+    IllegalTransition,
+    LegRole,
+    News,
+    Noted,
+    Order,
+    OrderId,
+    OrderState,
+    Refused,
+    RejectionKind,
+    Report,
+    Trade,
+    Traded,
+    Wished,
+    advance,
+)
+from otopilot.tasks import TaskOwner
+
+BEGIN_WITHIN_SECONDS = 2.5  # after this a placement never begins (architecture 5.2)
+ANSWER_WITHIN_SECONDS = 3.0
+DOUBT_AFTER_SECONDS = 5.0  # after the signed timestamp
+
+_log = log.get("order_manager")
+Changed = Callable[[Order], None]
+
+
+class OrderManager:
+    """Place, cancel, learn."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        sessions: Sessions,
+        budgets: dict[Venue, RateBudget],
+        clock: Clock,
+        tasks: TaskOwner,
+        hold: timedelta,
+    ) -> None:
+        self._journal = journal
+        self._sessions = sessions
+        self._budgets = budgets
+        self._clock = clock
+        self._tasks = tasks
+        self._hold = hold
+        self._changed: list[Changed] = []
+
+    @property
+    def books(self) -> Books:
+        """What the journal says."""
+        return self._journal.books
+
+    def on_change(self, changed: Changed) -> None:
+        """Call this after every committed change of an order."""
+        self._changed.append(changed)
+
+    # ------------------------------------------------------------------ place
+
+    async def place(self, ask: Ask) -> Order:
+        """Journal, then send once; a repeated request gets the order it made before.
+
+        Answers after at most three seconds with the order in whatever state it is. Raises Denied
+        and JournalFailed: then no order exists by this request.
+        """
+        received = self._clock.monotonic()
+        existing = await self._journal.run(lambda tx: placing.find_existing(tx.books, ask))
+        if existing is not None:
+            return existing
+        session = self._sessions.require_ready(ask.venue, ask.user_id)
+        circumstances = await self._circumstances(session, ask)
+        self._budgets[ask.venue].permit_placement()
+        order_id = OrderId(self._clock.new_id())
+        order = await self._journal.run(
+            lambda tx: placing.decide(tx, ask, circumstances, order_id, self._clock.now()),
+            begin_before=received + BEGIN_WITHIN_SECONDS,
+        )
+        if ask.validate_only or order.order_id != order_id:
+            return order
+        self._tell(order)
+        # The send outlives its caller: a cancelled handler must not leave an order half sent.
+        sending = self._tasks.spawn(self._send(session, order), f"send {order_id}")
+        await asyncio.wait((sending,), timeout=received + ANSWER_WITHIN_SECONDS - self._clock.monotonic())
+        return self.books.order(order_id) or order
+
+    async def _circumstances(self, session: Session, ask: Ask) -> Circumstances:
+        try:
+            async with asyncio.timeout(BEGIN_WITHIN_SECONDS):
+                instrument = await session.port.instrument(ask.symbol)
+                needed = ask.quantity * ask.price
+                free, read_at = await session.free(instrument.quote_asset, at_least=needed)
+                return Circumstances(
+                    instrument=instrument,
+                    fees=await session.fees(ask.symbol),
+                    last_price=await session.port.last_price(ask.symbol),
+                    free_quote=free,
+                    free_quote_at=read_at,
+                    has_client_ids=session.port.has_client_ids,
+                )
+        except TimeoutError:
+            message = f"{ask.venue} did not answer in time: nothing was placed"
+            raise Denied(Kind.UNAVAILABLE, "VENUE_UNREADABLE", message) from None
+        except CredentialRefused as refusal:
+            await self._sessions.stop(session, refusal.code, refusal.message)
+            raise Denied(
+                Kind.PRECONDITION, "USER_STOPPED", refusal.message, reason_code=refusal.code
+            ) from refusal
+        except VenueError as error:
+            if error.code == "unknown_symbol":
+                raise Denied(Kind.NOT_FOUND, "UNKNOWN_SYMBOL", error.message) from error
+            self._note_ban(session, error)
+            message = f"{ask.venue} could not be read ({error}): nothing was placed"
+            raise Denied(Kind.UNAVAILABLE, "VENUE_UNREADABLE", message) from error
+
+    async def _send(self, session: Session, order: Order) -> None:
+        """Send one journaled order, once, and learn what the venue says (architecture 5.3, 5.4)."""
+        asking = self._tasks.spawn(self._ask_venue(session, order), f"place {order.order_id}")
+        done, _ = await asyncio.wait((asking,), timeout=DOUBT_AFTER_SECONDS)
+        if not done:
+            doubt = Doubted(reason=f"no answer within {DOUBT_AFTER_SECONDS:g} s", at=self._clock.now())
+            await self.learn(order.order_id, doubt)
+        # A late answer is still worth having.
+        await self.learn(order.order_id, *await asking)
+
+    async def _ask_venue(self, session: Session, order: Order) -> list[News]:
+        try:
+            placed = await session.account.place(order)
+        except VenueNotReached as error:
+            return [self._refused(RejectionKind.NOT_SENT, error)]
+        except CredentialRefused as error:
+            await self._sessions.stop(session, error.code, error.message)
+            return [self._refused(RejectionKind.VENUE, error)]
+        except VenueRefused as error:
+            self._note_ban(session, error)
+            session.forget_balances()
+            return [self._refused(RejectionKind.VENUE, error)]
+        except VenueSilent as error:
+            return [Doubted(reason=str(error), at=self._clock.now())]
+        except Exception as error:
+            # A defect of an adapter tells nothing about what the venue did.
+            _log.exception("placement raised", order_id=order.order_id)
+            return [Doubted(reason=f"{type(error).__name__}: {error}", at=self._clock.now())]
+        return _reports(placed)
+
+    def _refused(self, kind: RejectionKind, error: VenueError) -> Refused:
+        return Refused(kind=kind, code=error.code, message=error.message, at=self._clock.now())
+
+    def _note_ban(self, session: Session, error: VenueError) -> None:
+        if isinstance(error, RateLimited):
+            self._budgets[session.venue].close_until(error)
+
+    # ------------------------------------------------------------------ cancel
+
+    async def cancel(self, order_id: OrderId, role: LegRole, reason: str) -> Order:
+        """Journal the wish that a leg be gone; care.py sends it until the venue's word.
+
+        Raises Denied (UNKNOWN_ORDER, NO_SUCH_LEG, ORDER_OVER).
+        """
+        order = self.books.order(order_id)
+        if order is None:
+            raise Denied(Kind.NOT_FOUND, "UNKNOWN_ORDER", f"there is no order {order_id}")
+        if all(leg.role is not role for leg in order.legs):
+            raise Denied(Kind.BAD_ARGUMENT, "NO_SUCH_LEG", f"order {order_id} has no {role} leg")
+        if order.is_over or order.leg(role).is_over:
+            message = f"the {role} leg of order {order_id} has ended already ({order.leg(role).status})"
+            raise Denied(Kind.PRECONDITION, "ORDER_OVER", message, state=order.state)
+        return await self.learn(order_id, Wished(role=role, reason=reason, at=self._clock.now()))
+
+    # ------------------------------------------------------------------ learn
+
+    async def learn(self, order_id: OrderId, *news: News) -> Order:
+        """Merge news into an order, durably; the only way an order changes. Returns it as it is then.
+
+        News that contradicts what is known is journaled, raised as an alarm and stops that user only.
+        """
+        values = await self._fee_values(order_id, news)
+        alarms: list[str] = []
+
+        def decide(tx: Transaction) -> Order:
+            order = tx.books.order(order_id)
+            assert order is not None, order_id
+            for item in news:
+                order = self._apply(tx, order, item, values, alarms)
+            return order
+
+        order = await self._journal.run(decide)
+        session = self._sessions.get(order.venue, order.user_id)
+        for alarm in alarms:
+            _log.error("alarm", order_id=order_id, user=order.user_id, alarm=alarm)
+            if session is not None:
+                await self._sessions.stop(session, "contradiction", alarm)
+        self._tell(order)
+        return order
+
+    def _tell(self, order: Order) -> None:
+        for changed in self._changed:
+            changed(order)
+
+    def _apply(
+        self,
+        tx: Transaction,
+        order: Order,
+        item: News,
+        values: dict[str, Decimal | None],
+        alarms: list[str],
+    ) -> Order:
+        try:
+            after = advance(order, item)
+        except IllegalTransition as illegal:
+            alarms.append(str(illegal))
+            tx.update(order, order, msgspec.json.encode(Noted(text=str(illegal), at=self._clock.now())))
+            return order
+        if after == order and not isinstance(item, Noted):
+            return order
+        if isinstance(item, Traded):
+            row = LedgerRow(
+                account=account_of(order),
+                trade=item.trade,
+                order_id=order.order_id,
+                fee_value=values.get(item.trade.key),
+            )
+            tx.add_trade(row)
+        if isinstance(item, Refused) and item.kind is RejectionKind.ABSENT:
+            # Absence frees only the slot; reservation and claims stay for a while (architecture 5.5).
+            tx.hold(after, order.submitted_at + self._hold)
+        tx.update(order, after, msgspec.json.encode(item))
+        if order.state is OrderState.REJECTED and after.state is not OrderState.REJECTED:
+            tx.release_hold(after)
+            _log.error("alarm: an absent order is alive", order_id=order.order_id, user=order.user_id)
+            if not after.working.is_over:
+                wish = Wished(role=LegRole.WORKING, reason="adopted late", at=self._clock.now())
+                return self._apply(tx, after, wish, values, alarms)
+        return after
+
+    async def _fee_values(self, order_id: OrderId, news: tuple[News, ...]) -> dict[str, Decimal | None]:
+        """Each trade's fee in quote; none where the fee's asset has no price."""
+        trades = [item.trade for item in news if isinstance(item, Traded)]
+        if not trades:
+            return {}
+        order = self.books.order(order_id)
+        assert order is not None
+        return {
+            trade.key: await self.fee_value(order.venue, order.user_id, order.symbol, trade)
+            for trade in trades
+        }
+
+    async def fee_value(self, venue: Venue, user_id: str, symbol: str, trade: Trade) -> Decimal | None:
+        """A trade's fee in quote, at the trade's price or the venue's last price (product 2, cost)."""
+        session = next((s for s in self._sessions.all() if s.venue is venue), None)
+        if trade.fee.amount == 0:
+            return trade.fee.amount
+        if session is None:
+            return None
+        try:
+            instrument = await session.port.instrument(symbol)
+            if trade.fee.asset == instrument.quote_asset:
+                return trade.fee.amount
+            if trade.fee.asset == instrument.base_asset:
+                return trade.fee.amount * trade.price
+            price = await session.port.last_price(trade.fee.asset + instrument.quote_asset)
+        except VenueError:
+            return None
+        return trade.fee.amount * price
+
+
+def _reports(placed: Placed) -> list[News]:
+    return [
+        Report(
+            role=leg.role,
+            status=leg.status,
+            at=placed.accepted_at,
+            venue_order_id=leg.venue_order_id,
+            list_id=placed.list_id,
+            reported_quantity=leg.executed_quantity,
+        )
+        for leg in placed.legs
+    ]

@@ -1,0 +1,353 @@
+"""The placing decision: may this order exist, at which prices, and what is it called?
+
+One synchronous function inside the writer's transaction, so that idempotency, epochs, funds,
+guard, fingerprint and volume scope are decided together over all users and processes
+(architecture 5.2). It denies, or inserts the order as SUBMITTING; it never does a part of that.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from order_service.books import Books
+from order_service.denied import Denied, Kind
+from order_service.fingerprint import MOST_TICKS, Fingerprint, NoneFree
+from order_service.guard import Blocked
+from order_service.ledger import AccountKey
+from order_service.transaction import Transaction
+from order_service.venues.port import FeeRates
+from otopilot import money
+from otopilot.instrument import Instrument, Side, Venue
+from otopilot.money import ZERO
+from otopilot.order import (
+    Leg,
+    LegRole,
+    Order,
+    OrderId,
+    Purpose,
+    RequestId,
+    ScopeId,
+    StrategyId,
+    UserId,
+)
+from otopilot.position import VolumeSide
+
+WAKE_FOR = timedelta(seconds=2)  # a denied request is told of a freed claim for so long (architecture 6)
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asked for. Prices in quote per base, quantity in base."""
+
+    request_id: RequestId
+    owner_epoch: int
+    user_id: UserId
+    venue: Venue
+    symbol: str
+    strategy_id: StrategyId
+    cycle: int
+    try_number: int
+    step: int
+    scope_id: ScopeId | None
+    purpose: Purpose
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    limit_price: Decimal | None  # the guard's room: lowest for a BUY, highest for a SELL
+    pending_price: Decimal | None = None
+    max_pending_price: Decimal | None = None
+    price_confirmed_at: datetime | None = None
+    max_price_age: timedelta = timedelta(seconds=3)
+    validate_only: bool = False
+
+    @property
+    def account(self) -> AccountKey:
+        """The account and symbol it is for."""
+        return AccountKey(self.user_id, self.venue, self.symbol)
+
+    def content_hash(self) -> str:
+        """A hash of what was asked, without the epoch: a new owner repeats the old one's ids."""
+        content = msgspec.structs.replace(self, owner_epoch=0, validate_only=False)
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read from the venue before the transaction."""
+
+    instrument: Instrument
+    fees: FeeRates
+    last_price: Decimal
+    free_quote: Decimal
+    free_quote_at: datetime
+    has_client_ids: bool
+
+
+def find_existing(books: Books, ask: Ask) -> Order | None:
+    """The order this request made before; none if it made none. Raises Denied (REQUEST_REUSED)."""
+    known = books.order_of_request(ask.request_id)
+    if known is None:
+        return None
+    order, content_hash = known
+    if content_hash != ask.content_hash():
+        raise Denied(
+            Kind.REUSED,
+            "REQUEST_REUSED",
+            f"request {ask.request_id} already placed order {order.order_id} with other content; "
+            "read that order and go on with it",
+            order_id=order.order_id,
+        )
+    return order
+
+
+def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
+    """Insert the order, or raise Denied. A repeated request gets the order it made."""
+    if existing := find_existing(tx.books, ask):
+        return existing
+    if ask.owner_epoch != tx.books.owner_epoch:
+        raise _precondition(
+            "STALE_OWNER",
+            f"owner epoch {ask.owner_epoch} is not the current one ({tx.books.owner_epoch}): "
+            "another owner has claimed the placing right",
+        )
+    _check_price_age(ask, now)
+    _check_filters(ask.side, ask.price, ask.quantity, known)
+    _check_room(tx.books, ask)
+    _check_funds(tx.books, ask, known)
+    order = _with_guard(tx.books, ask, known, order_id, now)
+    if not known.has_client_ids:
+        order = _with_fingerprint(tx.books, order, known, now)
+    for leg in order.legs:
+        _check_filters(leg.side, leg.price, leg.quantity, known)
+    _check_scope(tx.books, ask, order, known, now)
+    if ask.validate_only:
+        return order
+    tx.set_base_asset(ask.venue, ask.symbol, known.instrument.base_asset)
+    tx.insert(order, ask.content_hash())
+    return order
+
+
+def _check_price_age(ask: Ask, now: datetime) -> None:
+    """A price from the market must be fresh at the commit, not only when it was looked at."""
+    from_market = ask.side is Side.BUY or ask.purpose is Purpose.FLATTEN
+    if not from_market:
+        return
+    if ask.price_confirmed_at is None:
+        raise Denied(
+            Kind.BAD_ARGUMENT, "BAD_ARGUMENT", "price_confirmed_at is needed: the price comes from the market"
+        )
+    age = now - ask.price_confirmed_at
+    if age > ask.max_price_age:
+        milliseconds = int(age.total_seconds() * 1000)
+        raise _precondition(
+            "DENIED_PRICE_AGE",
+            f"the price was confirmed {milliseconds} ms ago, more than the "
+            f"{int(ask.max_price_age.total_seconds() * 1000)} ms allowed",
+            age_ms=str(milliseconds),
+        )
+
+
+def _check_filters(side: Side, price: Decimal, quantity: Decimal, known: Circumstances) -> None:
+    found = known.instrument.violations(side, price, quantity, known.last_price)
+    if found:
+        story = "; ".join(f"{violation.filter}: {violation.message}" for violation in found)
+        message = f"{known.instrument.symbol} {side}: {story}"
+        raise Denied(Kind.BAD_ARGUMENT, "DENIED_FILTER", message, filter=found[0].filter)
+
+
+def _check_room(books: Books, ask: Ask) -> None:
+    """One non-terminal BUY per (user, symbol); a SELL only of base that no SELL covers."""
+    if ask.side is Side.BUY:
+        holder = books.slots.get(ask.account)
+        if holder is not None:
+            raise _precondition(
+                "DENIED_SLOT",
+                f"user {ask.user_id} already has a BUY on {ask.symbol} that has not ended: order {holder}",
+                order_id=holder,
+            )
+        return
+    uncovered = books.uncovered(ask.account)
+    if ask.quantity > uncovered:
+        raise _precondition(
+            "DENIED_UNCOVERED",
+            f"user {ask.user_id} holds {money.text(uncovered)} {ask.symbol} base that no SELL covers, "
+            f"less than the {money.text(ask.quantity)} to be sold",
+            uncovered=money.text(uncovered),
+        )
+
+
+def _check_funds(books: Books, ask: Ask, known: Circumstances) -> None:
+    if ask.side is not Side.BUY:
+        return
+    quote = known.instrument.quote_asset
+    spent = ZERO
+    for account in books.by_account:
+        if account.user_id != ask.user_id or account.venue is not ask.venue:
+            continue
+        if not account.symbol.endswith(quote):
+            continue
+        for order in books.live_orders(account):
+            if order.buy is not None and order.submitted_at > known.free_quote_at and order.rejection is None:
+                spent += order.buy.quantity * order.buy.price
+    free = known.free_quote - spent
+    if ask.quantity * ask.price > free:
+        raise _precondition(
+            "DENIED_FUNDS",
+            f"user {ask.user_id} has {money.text(free)} {quote} free, "
+            f"the BUY needs {money.text(ask.quantity * ask.price)}",
+            asset=quote,
+            free=money.text(free),
+        )
+
+
+def _with_guard(books: Books, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
+    """The order at the prices the guard lets it have (architecture 6). Raises Denied."""
+    buying = ask.side is Side.BUY
+    market = (ask.venue, ask.symbol)
+    try:
+        verdict = books.guard.decide(
+            market,
+            bid=ask.price if buying else None,
+            min_bid=ask.limit_price if buying else None,
+            ask=ask.pending_price if buying else ask.price,
+            max_ask=ask.max_pending_price if buying else ask.limit_price,
+            tick=known.instrument.tick_size,
+        )
+    except Blocked as blocked:
+        books.waiting[market][ask.user_id] = now + WAKE_FOR
+        raise _precondition(
+            "DENIED_GUARD",
+            f"order {blocked.holder} at {money.text(blocked.price)} could trade with this one: "
+            "managed orders never match each other",
+            blocking_price=money.text(blocked.price),
+            blocking_order_id=blocked.holder,
+        ) from None
+    return _build(ask, known, order_id, now, verdict.bid, verdict.ask)
+
+
+def _build(
+    ask: Ask,
+    known: Circumstances,
+    order_id: OrderId,
+    now: datetime,
+    bid: Decimal | None,
+    sell: Decimal | None,
+) -> Order:
+    def leg(role: LegRole, side: Side, asked: Decimal, price: Decimal, quantity: Decimal) -> Leg:
+        letter = "w" if role is LegRole.WORKING else "p"
+        client_id = f"o{order_id}{letter}" if known.has_client_ids else ""
+        return Leg(
+            role=role, side=side, asked_price=asked, price=price, quantity=quantity, client_id=client_id
+        )
+
+    price = bid if bid is not None else sell
+    assert price is not None
+    legs = [leg(LegRole.WORKING, ask.side, ask.price, price, ask.quantity)]
+    if ask.pending_price is not None:
+        assert sell is not None
+        sold = known.instrument.quantity_after_fee(ask.quantity, known.fees.buy)
+        legs.append(leg(LegRole.PENDING, Side.SELL, ask.pending_price, sell, sold))
+    return Order(
+        order_id=order_id,
+        request_id=ask.request_id,
+        user_id=ask.user_id,
+        venue=ask.venue,
+        symbol=ask.symbol,
+        strategy_id=ask.strategy_id,
+        cycle=ask.cycle,
+        try_number=ask.try_number,
+        step=ask.step,
+        scope_id=ask.scope_id,
+        purpose=ask.purpose,
+        legs=tuple(legs),
+        submitted_at=now,
+        updated_at=now,
+    )
+
+
+def _with_fingerprint(books: Books, order: Order, known: Circumstances, now: datetime) -> Order:
+    """The order made recognisable where the venue takes no id of ours (architecture 5.6). Raises Denied."""
+    leg = order.working
+    wanted = Fingerprint(
+        venue=order.venue,
+        symbol=order.symbol,
+        user_id=order.user_id,
+        side=leg.side,
+        price=leg.price,
+        quantity=leg.quantity,
+        in_list=order.pending is not None,
+    )
+    books.fingerprints.forget_expired(now)
+    try:
+        chosen = books.fingerprints.choose(wanted, known.instrument, now)
+    except NoneFree as none:
+        at = none.free_at.isoformat() if none.free_at else ""
+        raise _precondition(
+            "DENIED_FINGERPRINT",
+            f"too many orders of user {order.user_id} like this one on {order.symbol} are open or have just "
+            f"ended; one frees at {at or 'the end of an open order'}",
+            free_at=at,
+        ) from None
+    working = msgspec.structs.replace(leg, price=chosen.price, quantity=chosen.quantity)
+    legs: tuple[Leg, ...] = (working,)
+    if order.pending is not None:
+        sold = known.instrument.quantity_after_fee(chosen.quantity, known.fees.buy)
+        legs = (working, msgspec.structs.replace(order.pending, quantity=sold))
+    return msgspec.structs.replace(order, legs=legs)
+
+
+def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now: datetime) -> None:
+    """Admit up to the target, and one smallest order where less than that is left (product 3.2)."""
+    if ask.scope_id is None:
+        if ask.side is Side.BUY:
+            raise Denied(Kind.BAD_ARGUMENT, "BAD_ARGUMENT", "scope_id is needed for a BUY")
+        return
+    scope = books.scopes.get(ask.scope_id)
+    if scope is None:
+        raise Denied(Kind.NOT_FOUND, "UNKNOWN_SCOPE", f"volume scope {ask.scope_id} has not been set")
+    member = next((m for m in scope.members if AccountKey(m.user_id, m.venue, m.symbol) == ask.account), None)
+    if member is None:
+        raise _precondition(
+            "NOT_A_MEMBER", f"user {ask.user_id} on {ask.symbol} is no member of volume scope {ask.scope_id}"
+        )
+    if not books.is_complete(scope, member, now):
+        raise Denied(
+            Kind.UNAVAILABLE,
+            "USER_SETTLING",
+            f"the trading history of user {ask.user_id} on {ask.symbol} has not been read over the whole "
+            "window yet: nothing is placed until it is",
+        )
+    both = scope.side is VolumeSide.BOTH
+    counting = [leg for leg in order.legs if leg.side is Side.BUY or both]
+    notional = sum((leg.quantity * leg.price for leg in counting), ZERO)
+    volume = books.volume(scope, now)
+    left = scope.target - volume.counted - volume.reserved
+    if not counting or notional <= left:
+        return
+    smallest = _smallest_quantity(ask, order, known.instrument, known.fees)
+    whole = sum((smallest * leg.price for leg in counting), ZERO)
+    if left > 0 and volume.reserved == 0 and order.working.quantity <= smallest and left < whole:
+        return
+    raise _precondition(
+        "DENIED_SCOPE",
+        f"volume scope {ask.scope_id}: {money.text(volume.counted)} of {money.text(scope.target)} is "
+        f"counted and {money.text(volume.reserved)} reserved; {money.text(max(ZERO, left))} is left, "
+        f"the order needs {money.text(notional)}",
+        left=money.text(max(ZERO, left)),
+        counted=money.text(volume.counted),
+        reserved=money.text(volume.reserved),
+        smallest_quantity=money.text(smallest),
+    )
+
+
+def _smallest_quantity(ask: Ask, order: Order, instrument: Instrument, fees: FeeRates) -> Decimal:
+    """The smallest order at the lowest price that guard and fingerprint may apply."""
+    if order.pending is None:
+        return instrument.smallest_quantity(order.working.price, order.working.price, ZERO)
+    floor = ask.price if ask.limit_price is None else min(ask.price, ask.limit_price)
+    lowest = max(instrument.tick_size, floor - MOST_TICKS * instrument.tick_size)
+    return instrument.smallest_quantity(lowest, order.pending.price, fees.buy)
+
+
+def _precondition(reason: str, message: str, **metadata: str) -> Denied:
+    return Denied(Kind.PRECONDITION, reason, message, **metadata)

@@ -1,0 +1,212 @@
+"""Sweeps an account: every open order, every order since the last sweep, every trade of those that changed.
+
+Before serving, after every gap of a user stream, and on a beat. What is ours is learned; what is not
+is counted as foreign and never touched. "Could not be read" is unknown, never zero.
+"""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from order_service import matching
+from order_service.care import Care
+from order_service.guard import Claim
+from order_service.journal import Journal
+from order_service.ledger import FIRST_MOMENT, AccountKey, LedgerRow, window_start
+from order_service.order_manager import OrderManager
+from order_service.sessions import Session, Sessions
+from order_service.store import Cursor
+from order_service.transaction import Transaction
+from order_service.venues.port import VenueOrder
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.instrument import Side
+from otopilot.money import ZERO
+from otopilot.order import IN_FLIGHT, LegRole, LegStatus, News, OrderId, Trade, Traded, VenueOrderId
+
+# Histories go by an order's creation: one made before the window may trade inside it.
+BEFORE_WINDOW = timedelta(days=1)
+OVERLAP = timedelta(seconds=60)
+
+_log = log.get("reconciliation")
+
+
+class Reconciliation:
+    """Reads accounts whole and brings the journal to what the venue says."""
+
+    def __init__(
+        self, journal: Journal, manager: OrderManager, care: Care, sessions: Sessions, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._manager = manager
+        self._care = care
+        self._sessions = sessions
+        self._clock = clock
+        self._foreign_read: dict[tuple[AccountKey, VenueOrderId], Decimal] = {}
+
+    async def sweep(self, session: Session) -> None:
+        """Bring every symbol of the user up to date. Raises VenueError; then nothing is known anew."""
+        began = self._clock.now()
+        for account in self._accounts(session):
+            await self._sweep_symbol(session, account)
+        await self._release_holds(session, began)
+
+    def _accounts(self, session: Session) -> list[AccountKey]:
+        """Every symbol of the user with live orders, in a scope, or swept before."""
+        books = self._journal.books
+        keys = {key for key, orders in books.by_account.items() if orders}
+        keys.update(books.cursors)
+        for scope in books.scopes.values():
+            keys.update(AccountKey(m.user_id, m.venue, m.symbol) for m in scope.members)
+        return sorted(k for k in keys if (k.venue, k.user_id) == session.key)
+
+    def _since(self, account: AccountKey) -> tuple[datetime, datetime]:
+        """(from which creation time to read, since when the history will then be whole)."""
+        books, now = self._journal.books, self._clock.now()
+        needed = now
+        for scope in books.scopes.values():
+            if any(AccountKey(m.user_id, m.venue, m.symbol) == account for m in scope.members):
+                needed = min(needed, window_start(scope, now) or FIRST_MOMENT)
+        cursor = books.cursors.get(account)
+        if cursor is not None and cursor.covered_since <= needed:
+            return cursor.next_from, cursor.covered_since
+        return max(FIRST_MOMENT, needed - BEFORE_WINDOW), needed
+
+    async def _sweep_symbol(self, session: Session, account: AccountKey) -> None:
+        began = self._clock.now()
+        since, covered = self._since(account)
+        instrument = await session.port.instrument(account.symbol)
+        opened = await session.account.open_orders(account.symbol)
+        history = await session.account.order_history(account.symbol, since)
+        facts = {fact.venue_order_id: fact for fact in opened}
+        for fact in history:
+            facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
+        foreign = await self._sort_out(session, account, list(facts.values()))
+        rows = await self._foreign_rows(session, account, foreign)
+        await self._ask_for_the_missing(session, account, facts)
+        resting = [fact for fact in foreign if fact.status in (LegStatus.OPEN, LegStatus.PENDING)]
+        oldest_open = min((fact.created_at for fact in opened), default=began)
+        cursor = Cursor(covered, min(oldest_open, began - OVERLAP))
+
+        def decide(tx: Transaction) -> None:
+            tx.set_base_asset(account.venue, account.symbol, instrument.base_asset)
+            for row in rows:
+                if tx.books.owner_of(account.venue, account.user_id, row.trade.venue_order_id) is None:
+                    tx.add_trade(row)
+            in_flight = [o for o in tx.books.live_orders(account) if o.state in IN_FLIGHT]
+            claims = [
+                _claim(account, fact)
+                for fact in resting
+                # What became ours while we read, or is an order in flight, has a claim of its own.
+                if matching.owner(tx.books, account.venue, account.user_id, fact) is None
+                and not any(matching.find_by_fingerprint(tx.books, order, [fact]) for order in in_flight)
+            ]
+            tx.books.guard.set_foreign((account.venue, account.symbol), account.user_id, claims)
+            tx.set_cursor(account, cursor)
+
+        await self._journal.run(decide)
+
+    async def _sort_out(
+        self, session: Session, account: AccountKey, facts: list[VenueOrder]
+    ) -> list[VenueOrder]:
+        """Learn the facts about our orders; returns the ones that are not ours."""
+        books = self._journal.books
+        news: dict[OrderId, list[tuple[LegRole, VenueOrder]]] = defaultdict(list)
+        foreign = []
+        for fact in facts:
+            ours = matching.owner(books, account.venue, account.user_id, fact)
+            if ours is not None:
+                news[ours[0]].append((ours[1], fact))
+                continue
+            foreign.append(fact)
+            if matching.unknown_of_ours(books, account.venue, account.user_id, fact):
+                await self._sessions.stop(
+                    session,
+                    "unknown_own_order",
+                    f"{account.symbol} order {fact.venue_order_id} bears our id {fact.client_id}, which the "
+                    "journal lacks: was a backup restored? Look at that order at the venue, then store the "
+                    "credential again",
+                )
+        for order_id, items in news.items():
+            await self._learn(session, order_id, items)
+        return foreign
+
+    async def _learn(
+        self, session: Session, order_id: OrderId, items: list[tuple[LegRole, VenueOrder]]
+    ) -> None:
+        order = self._journal.books.order(order_id)
+        assert order is not None
+        learned: list[News] = []
+        for role, fact in items:
+            news = matching.report(fact, role)
+            if news is None:
+                _log.error("unknown status", order_id=order_id, status=fact.raw_status)
+                continue
+            if matching.says_more(order, news):
+                learned.append(news)
+            if fact.executed_quantity > order.leg(role).filled_quantity:
+                for trade in await session.account.trades_of(order.symbol, fact.venue_order_id):
+                    learned.append(Traded(role=role, trade=trade, at=trade.traded_at))
+        if learned:
+            session.forget_balances()
+            await self._manager.learn(order_id, *learned)
+
+    async def _foreign_rows(
+        self, session: Session, account: AccountKey, facts: list[VenueOrder]
+    ) -> list[LedgerRow]:
+        """The trades of orders that are not ours, where more was executed than was read before."""
+        rows: list[LedgerRow] = []
+        for fact in facts:
+            place = (account, fact.venue_order_id)
+            if fact.executed_quantity <= self._foreign_read.get(place, ZERO):
+                continue
+            trades = await session.account.trades_of(account.symbol, fact.venue_order_id)
+            for trade in trades:
+                rows.append(await self._foreign_row(account, trade))
+            self._foreign_read[place] = sum((trade.quantity for trade in trades), ZERO)
+        return rows
+
+    async def _foreign_row(self, account: AccountKey, trade: Trade) -> LedgerRow:
+        value = await self._manager.fee_value(account.venue, account.user_id, account.symbol, trade)
+        return LedgerRow(account=account, trade=trade, order_id=None, fee_value=value)
+
+    async def _ask_for_the_missing(
+        self, session: Session, account: AccountKey, facts: dict[VenueOrderId, VenueOrder]
+    ) -> None:
+        """Orders of ours that were on the book and appear in neither list are asked for singly."""
+        for order in list(self._journal.books.live_orders(account)):
+            for leg in order.legs:
+                known = leg.venue_order_id
+                if known is not None and not leg.is_over and known not in facts:
+                    await self._care.ask(session, order)
+                    break
+
+    async def _release_holds(self, session: Session, began: datetime) -> None:
+        """An absent order's claims go once its hold has passed and a sweep that began later was clean."""
+        due = []
+        for order_id, until in self._journal.books.held.items():
+            order = self._journal.books.live.get(order_id)
+            if order is not None and (order.venue, order.user_id) == session.key and until <= began:
+                due.append(order_id)
+
+        def decide(tx: Transaction) -> None:
+            for order_id in due:
+                order = tx.books.order(order_id)
+                if order is not None and order_id in tx.books.held:
+                    tx.release_hold(order)
+
+        if due:
+            await self._journal.run(decide)
+
+
+def _newer(known: VenueOrder | None, fact: VenueOrder) -> VenueOrder:
+    """The later of two sightings of one order: more executed, or changed later."""
+    if known is None:
+        return fact
+    return max(known, fact, key=lambda seen: (seen.executed_quantity, seen.updated_at))
+
+
+def _claim(account: AccountKey, fact: VenueOrder) -> Claim:
+    buys = fact.side is Side.BUY
+    holder = f"foreign:{account.user_id}:{fact.venue_order_id}"
+    return Claim(holder, account.user_id, fact.price if buys else None, None if buys else fact.price)

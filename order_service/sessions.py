@@ -1,0 +1,172 @@
+"""The users: one session each, with its account at the venue, its condition and what was read of it.
+
+A user's failure is that user's: it becomes a state with a reason code here and touches nobody
+else (architecture 7). A stopped user needs a person; storing a credential starts it afresh.
+"""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from order_service.denied import Denied, Kind
+from order_service.journal import Journal
+from order_service.rate_budget import RateBudget
+from order_service.store import StoredUser
+from order_service.transaction import Transaction
+from order_service.venues.port import Account, FeeRates, VenuePort
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.instrument import Venue
+from otopilot.money import ZERO
+from otopilot.order import UserId
+from otopilot.position import User, UserState
+
+FEES_FOR = timedelta(minutes=10)
+BALANCES_FOR = timedelta(seconds=30)
+BALANCES_AT_MOST_EVERY = timedelta(seconds=1)
+
+SessionKey = tuple[Venue, UserId]
+_log = log.get("sessions")
+
+
+@dataclass
+class Session:
+    """One user of one venue while its credential is stored."""
+
+    stored: StoredUser
+    account: Account
+    port: VenuePort
+    budget: RateBudget
+    clock: Clock
+    state: UserState = UserState.SETTLING
+    reason_code: str = "settling"
+    reason: str = "open orders and history are being read"
+    sweep_now: asyncio.Event = field(default_factory=asyncio.Event)
+    swept: asyncio.Event = field(default_factory=asyncio.Event)
+    _fees: dict[str, tuple[datetime, FeeRates]] = field(default_factory=dict)
+    _balances: dict[str, Decimal] = field(default_factory=dict)
+    _balances_at: datetime | None = None
+
+    @property
+    def user_id(self) -> UserId:
+        """Whose."""
+        return self.stored.user_id
+
+    @property
+    def venue(self) -> Venue:
+        """Where."""
+        return self.stored.venue
+
+    @property
+    def key(self) -> SessionKey:
+        """Its place among the sessions."""
+        return (self.venue, self.user_id)
+
+    def user(self) -> User:
+        """The user as others see it."""
+        return User(
+            user_id=self.user_id,
+            venue=self.venue,
+            state=self.state,
+            reason_code=self.reason_code,
+            reason=self.reason,
+            credential_kind=self.stored.kind,
+            stored_at=self.stored.stored_at,
+        )
+
+    async def fees(self, symbol: str) -> FeeRates:
+        """The account's fee rates, at most ten minutes old."""
+        now = self.clock.now()
+        known = self._fees.get(symbol)
+        if known is None or now - known[0] > FEES_FOR:
+            await self.budget.wait_open()
+            known = (now, await self.account.fee_rates(symbol))
+            self._fees[symbol] = known
+        return known[1]
+
+    async def free(self, asset: str, *, at_least: Decimal) -> tuple[Decimal, datetime]:
+        """What is free of an asset and when that was read; read again when it is old or seems too little."""
+        now = self.clock.now()
+        age = now - self._balances_at if self._balances_at else None
+        little = self._balances.get(asset, ZERO) < at_least
+        if age is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
+            await self.budget.wait_open()
+            balances = await self.account.balances()
+            self._balances = {balance.asset: balance.free for balance in balances}
+            self._balances_at = now
+        assert self._balances_at is not None
+        return self._balances.get(asset, ZERO), self._balances_at
+
+    def forget_balances(self) -> None:
+        """Some balance changed: the next placement reads them again."""
+        self._balances_at = None
+
+
+class Sessions:
+    """The registry of sessions, and the only place where a user is stopped."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._sessions: dict[SessionKey, Session] = {}
+
+    def all(self) -> list[Session]:
+        """Every session, by venue and user."""
+        return [self._sessions[key] for key in sorted(self._sessions)]
+
+    def put(self, session: Session) -> None:
+        """Add a session, or replace the one of that user."""
+        self._sessions[session.key] = session
+
+    def drop(self, session: Session) -> None:
+        """Remove a session."""
+        self._sessions.pop(session.key, None)
+
+    def get(self, venue: Venue, user_id: UserId) -> Session | None:
+        """One session."""
+        return self._sessions.get((venue, user_id))
+
+    def require(self, venue: Venue, user_id: UserId) -> Session:
+        """One session. Raises Denied (UNKNOWN_USER)."""
+        session = self._sessions.get((venue, user_id))
+        if session is None:
+            raise Denied(
+                Kind.NOT_FOUND,
+                "UNKNOWN_USER",
+                f"user {user_id} has no credential for {venue}: add one with `otopilot users add {user_id}`",
+                user_id=user_id,
+            )
+        return session
+
+    def require_ready(self, venue: Venue, user_id: UserId) -> Session:
+        """A session that may trade. Raises Denied (UNKNOWN_USER, USER_STOPPED, USER_SETTLING)."""
+        session = self.require(venue, user_id)
+        if session.state is UserState.STOPPED:
+            message = f"user {user_id} on {venue} is stopped: {session.reason}"
+            raise Denied(Kind.PRECONDITION, "USER_STOPPED", message, reason_code=session.reason_code)
+        if session.state is UserState.SETTLING:
+            message = f"user {user_id} on {venue} is not settled yet: {session.reason}"
+            raise Denied(Kind.UNAVAILABLE, "USER_SETTLING", message, reason_code=session.reason_code)
+        return session
+
+    async def set_state(self, session: Session, state: UserState, code: str = "", reason: str = "") -> None:
+        """Change a user's condition and tell the watchers; a stop is kept over restarts."""
+        if (session.state, session.reason_code, session.reason) == (state, code, reason):
+            return
+        session.state, session.reason_code, session.reason = state, code, reason
+        if state is UserState.STOPPED:
+            _log.error("user stopped", user=session.user_id, venue=session.venue, code=code, reason=reason)
+
+        def decide(tx: Transaction) -> None:
+            kept = (code, reason) if state is UserState.STOPPED else ("", "")
+            stored = tx.books.users.get(session.key)
+            if stored is not None and (stored.stopped_code, stored.stopped_reason) != kept:
+                session.stored = replace(stored, stopped_code=kept[0], stopped_reason=kept[1])
+                tx.set_user(session.stored)
+            tx.publish_user(session.user())
+
+        await self._journal.run(decide)
+
+    async def stop(self, session: Session, code: str, reason: str) -> None:
+        """This user cannot go on without a person; nobody else is touched."""
+        await self.set_state(session, UserState.STOPPED, code, reason)

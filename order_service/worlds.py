@@ -1,0 +1,36 @@
+"""Which world a journal belongs to: another paper exchange's books would make nonsense of it.
+
+The first world seen is written down; any other is refused (architecture 2). The real venue has none.
+"""
+
+from order_service.journal import Journal
+from order_service.venues.port import VenuePort
+
+
+class OtherWorld(Exception):
+    """The venue runs another world than this journal's."""
+
+
+class Worlds:
+    """Remembers each venue's world in the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._known: dict[str, str] = {}
+
+    async def check(self, port: VenuePort) -> None:
+        """Raises OtherWorld, and VenueError when the venue cannot be read."""
+        world = await port.world()
+        if not world:
+            return
+        key = f"world/{port.venue}"
+        known = self._known.get(key) or self._journal.books.store.meta(key)
+        if known is None:
+            await self._journal.run(lambda tx: tx.set_meta(key, world))
+            known = world
+        self._known[key] = known
+        if world != known:
+            raise OtherWorld(
+                f"the paper exchange runs world {world}, this journal belongs to world {known}: start that "
+                "exchange again, or give this service another data directory"
+            )
