@@ -9,12 +9,12 @@ it (product 3.3).
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from market_service.venues.port import Line, MarketVenue, Reading, Tick, Unavailable
+from market_service.venues.port import Line, MarketVenue, Reading, ReadRefused, Tick, Unavailable
 from market_service.watch import Key, Watch
 from otopilot import log
 from otopilot.clock import Clock
@@ -26,6 +26,7 @@ WANTED_SECONDS = 60.0  # a symbol asked for this recently is kept fresh without 
 READS_AT_ONCE = 4  # per venue
 GREATEST_BEAT_SECONDS = 0.25
 LATE_FRAME = timedelta(seconds=5)
+UNREAD_SECONDS = 5.0  # a symbol that has no trade, or was refused, is asked for again after this
 FIRST_BACKOFF_SECONDS = 0.5
 GREATEST_BACKOFF_SECONDS = 10.0
 
@@ -58,8 +59,11 @@ class _Feed:
         self.quote: Quote | None = None
         self.watches: set[Watch] = set()
         self.first_price: set[asyncio.Future[Unavailable | None]] = set()
-        self.wanted_until = 0.0  # monotonic
+        self.wanted_until = 0.0  # monotonic, as the next two
+        self.heard_at = 0.0
+        self.read_again_at = 0.0
         self.reading = False
+        self.alone = True  # its reads are not batched with others: not known yet, or refused
 
 
 class Hub:
@@ -68,7 +72,7 @@ class Hub:
     def __init__(self, venues: Mapping[Venue, MarketVenue], clock: Clock, silence_seconds: float) -> None:
         self._upstreams = {name: _Upstream(venue) for name, venue in venues.items()}
         self._clock = clock
-        self._silence = timedelta(seconds=silence_seconds)
+        self._silence_seconds = silence_seconds
         self._beat_seconds = min(GREATEST_BEAT_SECONDS, silence_seconds / 4)
         self._feeds: dict[Key, _Feed] = {}
         self._watches: set[Watch] = set()
@@ -100,7 +104,7 @@ class Hub:
         feed = self._open(key)
         asleep = not self._is_wanted(feed)
         feed.wanted_until = self._clock.monotonic() + WANTED_SECONDS
-        if feed.quote is not None and not (asleep and self._is_silent(feed, self._clock.now())):
+        if feed.quote is not None and not (asleep and self._is_silent(feed)):
             return feed.quote
         try:
             await self._read_now(feed, wait_seconds)
@@ -177,8 +181,13 @@ class Hub:
     def _is_wanted(self, feed: _Feed) -> bool:
         return bool(feed.watches) or self._clock.monotonic() < feed.wanted_until
 
-    def _is_silent(self, feed: _Feed, now: datetime) -> bool:
-        return feed.quote is None or feed.quote.age(now) >= self._silence
+    def _is_silent(self, feed: _Feed) -> bool:
+        return feed.quote is None or self._clock.monotonic() - feed.heard_at >= self._silence_seconds
+
+    def _is_due(self, feed: _Feed) -> bool:
+        """Should it be read by REST now?"""
+        rested = not feed.reading and self._clock.monotonic() >= feed.read_again_at
+        return rested and self._is_silent(feed) and self._is_wanted(feed)
 
     # -------------------------------------------------------------- what the venue says
 
@@ -200,6 +209,9 @@ class Hub:
 
     def _learn(self, feed: _Feed, tick: Tick, source: QuoteSource, confirmed_at: datetime) -> None:
         known, quote = feed.tick, feed.quote
+        # A known confirmation in the future means that the machine's clock was set back since.
+        if quote is not None and confirmed_at < quote.confirmed_at <= self._clock.now():
+            confirmed_at = quote.confirmed_at
         if known is None or quote is None or tick.is_newer_than(known):
             feed.tick = tick
             feed.quote = Quote(
@@ -207,14 +219,15 @@ class Hub:
                 symbol=feed.symbol,
                 price=tick.price,
                 traded_at=tick.traded_at,
-                confirmed_at=max(confirmed_at, quote.confirmed_at) if quote else confirmed_at,
+                confirmed_at=confirmed_at,
                 source=source,
                 sequence=quote.sequence + 1 if quote else 1,
             )
-        elif tick.is_same_trade_as(known) and confirmed_at > quote.confirmed_at:
+        elif tick.is_same_trade_as(known) and confirmed_at != quote.confirmed_at:
             feed.quote = msgspec.structs.replace(quote, confirmed_at=confirmed_at, source=source)
         else:
             return  # an older trade tells nothing about now
+        feed.heard_at = self._clock.monotonic()
         for watch in feed.watches:
             watch.put(feed.quote)
         _settle(feed.first_price, None)
@@ -246,30 +259,24 @@ class Hub:
                 self._read_silent(upstream)
 
     def _read_silent(self, upstream: _Upstream) -> None:
-        """Re-read what has been silent, longest silence first, as far as reads are free."""
+        """Read what has been silent, what was read longest ago first, as far as reads are free."""
         free = READS_AT_ONCE - upstream.reads
         if free <= 0 or self._clock.monotonic() < upstream.read_again_at:
             return
-        now = self._clock.now()
-        silent = [
-            feed
-            for feed in self._feeds.values()
-            if feed.upstream is upstream
-            and not feed.reading
-            and self._is_silent(feed, now)
-            and self._is_wanted(feed)
-        ]
-        unknown = [feed for feed in silent if feed.quote is None]
-        known = sorted((feed for feed in silent if feed.quote), key=_confirmed_at)
+        due = [feed for feed in self._feeds.values() if feed.upstream is upstream and self._is_due(feed)]
+        due.sort(key=lambda feed: feed.read_again_at)
+        alone = [[feed] for feed in due if feed.alone]
+        others = [feed for feed in due if not feed.alone]
         size = upstream.venue.symbols_per_read
-        batches = [[feed] for feed in unknown]
-        batches += [known[start : start + size] for start in range(0, len(known), size)]
+        batches = alone + [others[start : start + size] for start in range(0, len(others), size)]
+        batches.sort(key=lambda batch: batch[0].read_again_at)
         for batch in batches[:free]:
             self._start_read(upstream, batch)
 
     def _start_read(self, upstream: _Upstream, feeds: list[_Feed]) -> None:
         for feed in feeds:
-            feed.reading = True
+            feed.reading, feed.alone = True, False
+            feed.read_again_at = self._clock.monotonic() + self._silence_seconds
         upstream.reads += 1
         self._own(self._read(upstream, feeds))
 
@@ -278,33 +285,37 @@ class Hub:
         try:
             async for reading in upstream.venue.last_trades({feed.symbol: feed.tick for feed in feeds}):
                 self._take_read(missing.pop(reading.tick.symbol), reading)
+        except ReadRefused as error:
+            _log.warning("read refused", why=str(error))  # these symbols' trouble, not the venue's
+            self._give_up(missing.values(), error, UNREAD_SECONDS)
         except Unavailable as error:
-            self._read_failed(upstream, missing.values(), error)
-            return
+            self._read_failed(upstream, error)
+            self._give_up(missing.values(), error, 0.0)
+        else:
+            upstream.failures = 0
+            venue = upstream.venue
+            never = Unavailable(venue.venue, venue.url, f"no trade of {', '.join(missing)} yet")
+            self._give_up(missing.values(), never, UNREAD_SECONDS)
         finally:
             upstream.reads -= 1
             for feed in feeds:
                 feed.reading = False
-        upstream.failures = 0
-        venue = upstream.venue
-        for feed in missing.values():
-            cause = f"{feed.symbol} has never traded"
-            _settle(feed.first_price, Unavailable(venue.venue, venue.url, cause))
         self._read_silent(upstream)
 
-    def _read_failed(self, upstream: _Upstream, feeds: Iterable[_Feed], error: Unavailable) -> None:
+    def _give_up(self, feeds: Iterable[_Feed], error: Unavailable, rest_seconds: float) -> None:
+        """These were not read: whoever waits hears it, and they come again later and singly."""
+        for feed in feeds:
+            feed.alone = True
+            feed.read_again_at = self._clock.monotonic() + rest_seconds
+            _settle(feed.first_price, error)
+
+    def _read_failed(self, upstream: _Upstream, error: Unavailable) -> None:
         upstream.failures += 1
         ceiling = min(GREATEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(upstream.failures, 10))
         pause = max(error.retry_after, self._clock.uniform(0, ceiling))
         upstream.read_again_at = self._clock.monotonic() + pause
         if upstream.failures & (upstream.failures - 1) == 0:
             _log.warning("price not read", why=str(error), failures=upstream.failures)
-        for feed in feeds:
-            _settle(feed.first_price, error)
-
-
-def _confirmed_at(feed: _Feed) -> datetime:
-    return feed.quote.confirmed_at if feed.quote else datetime.min.replace(tzinfo=UTC)
 
 
 def _settle(waiters: Iterable[asyncio.Future[Unavailable | None]], failure: Unavailable | None) -> None:
