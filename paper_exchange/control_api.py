@@ -19,6 +19,7 @@ from paper_exchange.model import OPEN, Account, Fill, Order, Refused, VenueName
 from paper_exchange.numbers import ZERO, text
 
 Row = dict[str, Any]
+Amount = Annotated[Decimal, Field(max_digits=24, decimal_places=12)]
 UserId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -30,19 +31,19 @@ class AccountBody(_Body):
     user_id: UserId
     venue: VenueName
     managed: bool = True
-    balances: dict[str, Annotated[Decimal, Field(ge=0)]] | None = None
+    balances: dict[str, Annotated[Amount, Field(ge=0)]] | None = None
 
 
 class PriceBody(_Body):
     symbol: str
-    price: Decimal | None
+    price: Amount | None
 
 
 class DepositBody(_Body):
     user_id: UserId
     venue: VenueName
     asset: str
-    amount: Decimal
+    amount: Amount
 
 
 class NotFound(Exception):

@@ -175,8 +175,8 @@ class Engine:
             self._settle(market, maker.order, match, maker=True, counter=taker)
         market.book.take(maker, quantity)
         for order in (taker, maker.order):
-            if order is not None and order.status is Status.FILLED:
-                self._after_filled(order)
+            if order is not None:
+                self._after_trade(order)
         return match
 
     def _settle(
@@ -288,12 +288,13 @@ class Engine:
         if order.list_id is not None:
             self._after_ended(state.lists[order.list_id], order)
 
-    def _after_filled(self, order: Order) -> None:
+    def _after_trade(self, order: Order) -> None:
         if order.list_id is None:
             return
         order_list = self._state.lists[order.list_id]
         if order.leg == "pending":
-            self._finish(order_list)
+            if order.status is Status.FILLED:
+                self._finish(order_list)
         elif is_triggered_by(order):
             self._releases.append(order_list)
 

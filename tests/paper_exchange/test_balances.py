@@ -1,6 +1,7 @@
 """Money: never below zero, never made or lost, whatever the users do."""
 
 from collections import defaultdict
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -48,10 +49,8 @@ class Floor:
         return self.desk.state.accounts.owner(f"{venue}/{user}")
 
     def do(self, step: tuple[Any, ...]) -> None:
-        try:
+        with suppress(Refused):
             getattr(self, f"_{step[0]}")(*step[1:])
-        except Refused:
-            pass
 
     def _order(self, user: str, side: str, price: Decimal, quantity: Decimal) -> None:
         terms = spot_order(side, str(price), str(quantity))

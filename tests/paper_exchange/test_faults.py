@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from paper_exchange.http import Held, Response
+from paper_exchange.http import Held, Request, Response
 from tests.paper_exchange.desk import ASSET, DEFI, KOGE, PUBLIC, Desk, Trader, make_config
 
 
@@ -167,8 +167,6 @@ def test_a_stalled_stream_is_silent_and_ends_by_itself(desk: Desk) -> None:
 
 def test_a_market_stream_can_stall_while_the_market_goes_on(desk: Desk) -> None:
     frames: list[bytes] = []
-    from paper_exchange.http import Request
-
     connection = desk.world.connect(Request("GET", "/w3w/wsa/stream"), frames.append)
     assert connection is not None
     names = ["alpha_22usdt@aggTrade", "alpha_382usdt@aggTrade"]
