@@ -322,11 +322,15 @@ class Exchange:
         self._restart_time()
 
     def _restart_time(self) -> None:
-        """What fell due while nothing ran happens from now on, not in the past."""
+        """What fell due while nothing ran happens from now on; a clock set back delays nothing."""
         now = self.state.now_ms
         for market in self.state.markets.values():
-            market.record.next_tick_ms = max(market.record.next_tick_ms, now)
-        self._arrivals = [(max(due, now), order_id) for due, order_id in self._arrivals]
+            market.record.next_tick_ms = min(max(market.record.next_tick_ms, now), now + market.tick_ms)
+        arrivals = []
+        for due, order_id in self._arrivals:
+            most = self.state.settings(self.state.orders[order_id].symbol).fill_delay_seconds[1]
+            arrivals.append((min(max(due, now), now + int(most * 1000)), order_id))
+        self._arrivals = arrivals
         heapq.heapify(self._arrivals)
 
     def _skip_lost_ticks(self, now_ms: int) -> None:

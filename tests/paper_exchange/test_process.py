@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.paper_exchange.desk import ASSET, DEFI, ROOT
+from paper_exchange.server import Server, now_ms
+from paper_exchange.store import MemoryStore
+from paper_exchange.world import World
+from tests.paper_exchange.desk import ASSET, DEFI, ROOT, make_config
 
 CONFIG = ROOT / "config" / "paper.yaml"
 DEADLINE = 15
@@ -176,6 +181,31 @@ async def test_it_refuses_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in await refusal(tmp_path, "--port", str(port))
+
+
+async def test_a_disk_that_refuses_a_commit_ends_the_service_instead_of_the_truth() -> None:
+    class FullDisk(MemoryStore):
+        full = False
+
+        def save(self, documents: Any) -> None:
+            if self.full:
+                raise sqlite3.OperationalError("database or disk is full")
+            super().save(documents)
+
+    disk = FullDisk()
+    world = World(make_config(), disk, rng=random.Random(1), world_id="d" * 32, now_ms=now_ms())
+    server = Server(world)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        disk.full = True
+        async with aiohttp.ClientSession() as web:
+            body = {"user_id": "1", "venue": "alpha"}
+            async with web.post(f"http://127.0.0.1:{port}/control/accounts", json=body) as answer:
+                assert answer.status == 500
+        await asyncio.wait_for(server.stopped.wait(), DEADLINE)
+        assert isinstance(server.failure, sqlite3.OperationalError)
+    finally:
+        await server.close()
 
 
 @pytest.mark.parametrize("content", [None, "seed: many\n", "instruments: [\n"])

@@ -82,6 +82,14 @@ def test_a_long_sleep_does_not_set_off_a_race_through_lost_ticks(desk: Desk) -> 
     assert desk.state.markets[KOGE].record.agg_id - printed <= desk.config.max_catch_up_ticks + 1
 
 
+def test_a_clock_set_back_over_a_restart_stops_nothing(desk: Desk) -> None:
+    trader = desk.trader()
+    order_id = trader.order("BUY", "48.24", "0.5")
+    desk.restart(down_seconds=-86_400)
+    desk.pass_time(1)
+    assert trader.found(order_id).status == "FILLED"
+
+
 def test_a_world_with_orders_on_a_symbol_no_longer_configured_refuses_to_open(desk: Desk) -> None:
     desk.trader().order("BUY", "40", "1")
     desk.config = desk.config.model_copy(update={"instruments": desk.config.instruments[1:]})
