@@ -30,13 +30,27 @@ def say(text: str) -> None:
 
 
 def as_dict(message: Any) -> dict[str, Any]:
-    """A protobuf message as plain data."""
+    """A protobuf message as plain data, fields in the contract's order."""
     from google.protobuf import json_format
 
-    found: dict[str, Any] = json_format.MessageToDict(
+    data = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return found
+    return _ordered(data, message.DESCRIPTOR)
+
+
+def _ordered(data: dict[str, Any], descriptor: Any) -> dict[str, Any]:
+    """protobuf puts fields that have no value last, wherever they belong."""
+    ordered: dict[str, Any] = {}
+    for field in descriptor.fields:
+        value = data.get(field.name)
+        if isinstance(value, dict):
+            value = _ordered(value, field.message_type)
+        elif isinstance(value, list) and field.message_type is not None:
+            value = [_ordered(each, field.message_type) for each in value]
+        if field.name in data:
+            ordered[field.name] = value
+    return ordered
 
 
 def print_json(value: Any, output: Format) -> None:

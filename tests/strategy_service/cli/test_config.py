@@ -1,0 +1,138 @@
+"""`otopilot config` and `plan`: without any service."""
+
+import json
+
+import grpc
+import pytest
+
+from protos import market_pb2 as market
+from protos import strategy_pb2
+
+GOOD = """\
+global_settings:
+  default_single_trade_amount_usdt: 30
+strategies:
+  - strategy_id: koge
+    target_token: KOGE
+    target_chain: BSC
+    target_volume: 3000
+    user_ids: [1, 2]
+user_overrides:
+  - user_id: 1
+    strategies:
+      koge:
+        single_trade_amount_usdt: 50
+"""
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return str(path)
+
+
+@pytest.fixture
+def bad(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(GOOD.replace("3000", "3e3").replace("target_token", "target_tokn"))
+    return str(path)
+
+
+def test_a_good_file_is_valid(wire, good, capsys):
+    assert wire.run("config", "validate", "--config", good).result(5) == 0
+    assert "1 strategies, 1 enabled" in capsys.readouterr().out
+
+
+def test_all_mistakes_are_told_at_once_with_their_places(wire, bad, capsys):
+    assert wire.run("config", "validate", "--config", bad).result(5) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{bad}:7:20" in err
+    assert f"{bad}:5:5" in err
+
+    assert wire.run("config", "validate", "--config", bad, "-o", "json").result(5) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert not found["valid"]
+    assert {7, 5} <= {problem["line"] for problem in found["problems"]}
+
+
+def test_a_missing_file_is_a_mistake_too(wire, tmp_path, capsys):
+    assert wire.run("config", "show", "--config", str(tmp_path / "none.yaml")).result(5) == 4
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_show_gives_each_user_what_is_in_force(wire, good, capsys):
+    assert wire.run("config", "show", "koge", "--config", good, "-o", "json").result(5) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["users"]["1"]["single_trade_amount_usdt"] == "50"
+    assert found["users"]["2"]["single_trade_amount_usdt"] == "30"
+    assert wire.run("config", "show", "--config", good).result(5) == 0
+    header = capsys.readouterr().out.splitlines()[0]
+    assert "user 1" in header
+    assert "user 2" not in header  # nothing of it differs
+
+
+def test_explain_says_which_line_set_a_value_and_what_it_shadows(wire, good, capsys):
+    argv = ["config", "explain", "koge", "single_trade_amount_usdt", "--user", "1", "--config", good]
+    assert wire.run(*argv).result(5) == 0
+    out = capsys.readouterr().out
+    assert f"{good}:13:" in out
+    assert f"30 ({good}:2:" in out
+    assert wire.run("config", "explain", "--config", good, "-o", "jsonl").result(5) == 0
+    assert all(json.loads(line)["origin"] for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("argv", [["kogee"], ["koge", "single_amount"], ["koge", "--user", "9"]])
+def test_unknown_names_are_not_found(wire, good, argv):
+    assert wire.run("config", "explain", *argv, "--config", good).result(5) == 3
+
+
+def test_a_plan_needs_no_service_when_the_price_is_given(wire, good, capsys):
+    done = wire.run("plan", "--price", "100", "--config", good, "-o", "json")
+    wire.answer("GetInstrument", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    wire.answer("GetStrategyStatus", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    assert done.result(5) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["users"][0]["buy_price"], found["users"][0]["sell_price"]) == ("100.5", "101.505")
+    assert found["duration_seconds"].startswith("37.5")  # 3000 / 80
+    assert "market-service is not up" in err
+
+
+def test_a_plan_without_price_and_service_says_how_to_get_one(wire, good, capsys):
+    done = wire.run("plan", "--config", good)
+    wire.answer("GetInstrument", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    assert done.result(5) == 6
+    assert "--price" in capsys.readouterr().err
+
+
+def test_a_plan_obeys_the_venues_grids_and_counts_what_is_traded_already(wire, good, koge, capsys):
+    done = wire.run("plan", "koge", "--config", good)
+    instrument = market.Instrument(
+        venue=market.VENUE_ALPHA,
+        symbol="ALPHA_22USDT",
+        tick_size="0.01",
+        step_size="0.1",
+        min_notional="0.1",
+        min_quantity="0.1",
+        buy_fee_rate="0.0001",
+    )
+    request = wire.answer("GetInstrument", instrument)
+    assert (request.token, request.chain, request.venue) == ("KOGE", "BSC", market.VENUE_ALPHA)
+    wire.answer("GetPrice", market.Price(price="48.017"))
+    users = [strategy_pb2.UserStatus(user_id="1", volume="1000"), strategy_pb2.UserStatus(user_id="2")]
+    wire.answer("GetStrategyStatus", koge(users=users))
+    assert done.result(5) == 0
+    out = capsys.readouterr().out
+    assert "2000 left" in out
+    assert "48.25" in out  # 48.257085 down to the tick
+
+
+@pytest.mark.parametrize("price", ["1e3", "-1", "many", "0"])
+def test_a_plan_takes_no_price_that_is_none(wire, good, price):
+    done = wire.run("plan", "--price", price, "--config", good)
+    if price == "0":
+        wire.answer("GetInstrument", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+        wire.answer("GetStrategyStatus", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    assert done.result(5) == 4
