@@ -8,7 +8,7 @@ import aiohttp
 
 from market_service.catalogue import Catalogue
 from market_service.hub import Hub
-from market_service.servicer import NAME, MarketServicer
+from market_service.servicer import MarketServicer, registration
 from market_service.venues.binance_alpha import AlphaMarket
 from market_service.venues.binance_spot import SpotMarket
 from market_service.venues.port import MarketVenue
@@ -16,7 +16,6 @@ from otopilot import log, rpc
 from otopilot.clock import Clock, SystemClock
 from otopilot.instrument import Venue
 from otopilot.settings import Settings
-from protos import market_pb2_grpc
 
 CONNECTIONS_PER_VENUE = 20
 
@@ -38,10 +37,7 @@ async def open_service(stack: AsyncExitStack, settings: Settings, clock: Clock) 
     hub = Hub(venues, clock, settings.market.silence_seconds)
     await stack.enter_async_context(hub.running())
     servicer = MarketServicer(hub, Catalogue(venues, clock), clock)
-    registration = rpc.Registration(
-        NAME, lambda server: market_pb2_grpc.add_MarketServiceServicer_to_server(servicer, server)
-    )
-    server = await stack.enter_async_context(rpc.serve(settings.market, [registration]))
+    server = await stack.enter_async_context(rpc.serve(settings.market, [registration(servicer)]))
     await server.set_serving(True)
     return server, hub
 

@@ -58,7 +58,7 @@ class _Shelf:
         self.fetched_at: datetime | None = None
         self.ask_again_at = 0.0  # monotonic
         self.failure: Unavailable | None = None
-        self.failed_at = 0.0  # monotonic
+        self.attempts = 0  # reads so far
         self.reading = asyncio.Lock()
         self.fees: dict[str, tuple[float, FeeRates | None]] = {}  # symbol -> (fresh until, rates)
 
@@ -107,12 +107,13 @@ class Catalogue:
     async def _listing(self, venue: Venue) -> tuple[_Shelf, Listing, datetime]:
         """The venue's listing, read anew when it is five minutes old. Raises Unavailable."""
         shelf = self._shelves[venue]
-        asked_at = self._clock.monotonic()
-        if asked_at >= shelf.ask_again_at:
+        if self._clock.monotonic() >= shelf.ask_again_at:
+            attempts = shelf.attempts
             async with shelf.reading:
                 # Whoever waited for another's read shares its outcome, also when that is a failure.
-                if self._clock.monotonic() >= shelf.ask_again_at and shelf.failed_at <= asked_at:
+                if shelf.attempts == attempts:
                     await self._read(shelf)
+                    shelf.attempts += 1
         if shelf.listing is None or shelf.fetched_at is None:
             raise shelf.failure or Unavailable(venue, shelf.venue.url, "not read yet")
         return shelf, shelf.listing, shelf.fetched_at
@@ -125,8 +126,7 @@ class Catalogue:
             shelf.failure = error
             # With nothing to fall back on, the next caller asks for itself.
             wait = RETRY_SECONDS if shelf.listing else error.retry_after
-            shelf.failed_at = self._clock.monotonic()
-            shelf.ask_again_at = shelf.failed_at + wait
+            shelf.ask_again_at = self._clock.monotonic() + wait
             _log.warning("instruments not read", venue=shelf.venue.venue, why=str(error))
             return
         shelf.listing, shelf.fetched_at, shelf.failure = listing, fetched_at, None

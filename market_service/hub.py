@@ -83,14 +83,19 @@ class Hub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Hub"]:
         """Run until the block ends. A task that fails ends the block with its error."""
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as self._group:
             self._own(self._beat())
             try:
                 yield self
+            except Exception as error:
+                failure = error  # the block's own: it leaves as it is, not inside a group
             finally:
                 self.end_watches()
                 for task in self._tasks:
                     task.cancel()
+        if failure is not None:
+            raise failure
 
     def follows(self, key: Key) -> bool:
         """Is this symbol's upstream running?"""

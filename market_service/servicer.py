@@ -13,7 +13,7 @@ from market_service.watch import Key
 from otopilot import wire
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
-from otopilot.rpc import BadRequest, Fault
+from otopilot.rpc import BadRequest, Fault, Registration
 from protos import market_pb2 as pb
 from protos import market_pb2_grpc
 
@@ -90,6 +90,13 @@ class MarketServicer(market_pb2_grpc.MarketServiceServicer):
                 unknown += await self._catalogue.missing(venue, new)
         if unknown:
             raise NotListed("; ".join(unknown))
+
+
+def registration(servicer: MarketServicer) -> Registration:
+    """What a server needs to serve it."""
+    return Registration(
+        NAME, lambda server: market_pb2_grpc.add_MarketServiceServicer_to_server(servicer, server)
+    )
 
 
 @contextmanager

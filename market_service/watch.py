@@ -51,15 +51,15 @@ class Watch:
 
     async def batches(self) -> AsyncIterator[Batch]:
         """A snapshot, then changes as they come; where there are none, a heartbeat every second."""
-        yield self._take(snapshot=True)
         heartbeat_at = self._clock.monotonic() + HEARTBEAT_SECONDS
+        yield self._take(snapshot=True)
         while not self._closed:
             await self._clock.sleep(FLUSH_SECONDS)
             await self._wait_until(heartbeat_at)
             batch = self._take()
             if batch.quotes or self._clock.monotonic() >= heartbeat_at:
-                yield batch
                 heartbeat_at = self._clock.monotonic() + HEARTBEAT_SECONDS
+                yield batch
 
     async def _wait_until(self, heartbeat_at: float) -> None:
         """Until there is news, or a price turns stale, or the heartbeat is due."""

@@ -131,6 +131,25 @@ async def test_changes_within_a_moment_travel_together_and_the_newest_wins(
     assert messages < 50
 
 
+async def test_a_reader_that_sleeps_finds_the_newest_price_soon_after_it_wakes(
+    venue: Imitation, market: Stub
+) -> None:
+    slow, quick = watching(market), watching(market)
+    await slow.read()
+    await quick.read()
+    await subscribed(venue)
+    for number in range(1, 1001):
+        await venue.trade(KOGE, str(number))
+    await until(quick, lambda price: price.price == "1000")
+    messages = 0
+    while True:
+        message = await slow.read()
+        messages += 1
+        if any(price.price == "1000" for price in message.prices):
+            break
+    assert messages < 100
+
+
 async def test_an_older_trade_never_replaces_a_newer_one(venue: Imitation, market: Stub) -> None:
     await venue.trade(KOGE, "48", a=100)
     await market.GetPrice(ask())
