@@ -20,7 +20,7 @@ from strategy_service.cli import clients, paper
 from strategy_service.cli.amounts import enum_word
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
-from strategy_service.cli.output import Format, Output, as_dict, print_rows, say
+from strategy_service.cli.output import Format, Output, as_dict, print_json, print_rows, say
 
 app = typer.Typer(add_completion=False, help="Users and their credentials.", no_args_is_help=True)
 
@@ -77,7 +77,10 @@ def add(
     else:
         chosen = kind or (Kind.SESSION if venue is Venue.ALPHA else Kind.HMAC)
         stored = put(services, user_id, venue, chosen.value, _secret(file))
-    _print([stored], output)
+    if output is Format.TABLE:
+        _print([stored], output)
+    else:
+        print_json(as_dict(stored), output)
 
 
 @app.command()
@@ -91,7 +94,7 @@ def remove(
     if output is Format.TABLE:
         say(f"user {user_id} of {venue}: credential forgotten")
     else:
-        print_rows(output, (), (), [{"user_id": user_id, "venue": venue.value, "removed": True}])
+        print_json({"user_id": user_id, "venue": venue.value, "removed": True}, output)
 
 
 def put(services: Services, user_id: str, venue: Venue, kind: str, secret: bytes) -> pb.User:

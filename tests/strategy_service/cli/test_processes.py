@@ -74,11 +74,8 @@ def dies(children, child, said):
 
 def refusal_of(children):
     """Poll until a child refuses; what poll() raised."""
-    end = time.monotonic() + DEADLINE
     with pytest.raises(CliError) as refusal:
-        while time.monotonic() < end:
-            children.poll()
-            time.sleep(0.02)
+        wait_for(children.poll)
     return refusal.value
 
 

@@ -1,0 +1,303 @@
+"""The steps of `run`, against services and an exchange that the test plays over real sockets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from otopilot.settings import Settings
+from protos import market_pb2, order_pb2_grpc, strategy_pb2_grpc
+from protos import order_pb2 as orders
+from protos import strategy_pb2 as strategies
+from strategy_service.cli import launch
+from strategy_service.cli.app import main
+from strategy_service.cli.clients import Services
+from strategy_service.cli.processes import Program
+
+CONFIG = """\
+strategies:
+  - strategy_id: koge
+    target_token: KOGE
+    target_chain: BSC
+    target_volume: 100
+    user_ids: [1, 2]
+"""
+RUNNING = strategies.USER_RUN_STATE_RUNNING
+REACHED = strategies.USER_RUN_STATE_REACHED
+STOPPED = strategies.USER_RUN_STATE_STOPPED
+
+
+class World:
+    """What the fakes know, and what was asked of them, in order."""
+
+    def __init__(self):
+        self.calls = []
+        self.state = RUNNING
+        self.bought = {"1": "60.5", "2": "40"}
+        self.known_users = ["1"]
+        self.refuse_starts = 0
+        self.on_watch = lambda: None
+
+    def status(self):
+        users = [
+            strategies.UserStatus(user_id=user, state=self.state, volume=volume, volume_complete=True)
+            for user, volume in self.bought.items()
+        ]
+        return strategies.StrategyStatus(
+            strategy_id="koge",
+            target_volume="100",
+            total_volume="100.5",
+            target_scope="shared",
+            is_running=self.state == RUNNING,
+            symbol="ALPHA_22USDT",
+            venue=market_pb2.VENUE_ALPHA,
+            users=users,
+        )
+
+    def exchange(self, what, body):
+        """The control API."""
+        self.calls.append(what)
+        if what == "accounts":
+            return {"credential": {"kind": "session", "headers": {"cookie": f"of-{body['user_id']}"}}}
+        if what == "report":
+            rows = [
+                {
+                    "venue": "alpha",
+                    "symbol": "ALPHA_22USDT",
+                    "user_id": user,
+                    "sides": {"BUY": {"quote": "60.5" if user == "1" else "40"}, "SELL": {"quote": "0"}},
+                }
+                for user in ("1", "2")
+            ]
+            return {"users": rows, "self_matches": 0}
+        return {}
+
+
+class Strategy(strategy_pb2_grpc.StrategyServiceServicer):
+    def __init__(self, world):
+        self.world = world
+
+    def StartStrategy(self, request, context):
+        self.world.calls.append(f"start {request.strategy_id or 'all'} exclusive={request.exclusive}")
+        if self.world.refuse_starts:
+            self.world.refuse_starts -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "order service cannot be reached")
+        return strategies.StartStrategyResponse(strategies=[self.world.status()])
+
+    def WatchStrategies(self, request, context):
+        yield strategies.WatchStrategiesResponse(sequence=1, snapshot=True, strategies=[self.world.status()])
+        self.world.on_watch()
+        yield strategies.WatchStrategiesResponse(sequence=2, strategies=[self.world.status()])
+
+    def StopStrategy(self, request, context):
+        self.world.calls.append(f"stop mode={strategies.StopMode.Name(request.mode)}")
+        self.world.state = STOPPED
+        return strategies.StopStrategyResponse(strategies=[self.world.status()])
+
+    def ListStrategies(self, request, context):
+        return strategies.ListStrategiesResponse(strategies=[self.world.status()])
+
+
+class Orders(order_pb2_grpc.OrderServiceServicer):
+    def __init__(self, world):
+        self.world = world
+
+    def GetVolume(self, request, context):
+        members = [orders.MemberVolume(user_id=u, counted=v) for u, v in self.world.bought.items()]
+        return orders.VolumeScope(scope_id=request.scope_id, members=members)
+
+    def GetPosition(self, request, context):
+        return orders.Position(bought_quote=self.world.bought[request.user_id], sold_quote="0")
+
+
+class Admin(order_pb2_grpc.OrderAdminServiceServicer):
+    def __init__(self, world):
+        self.world = world
+
+    def ListUsers(self, request, context):
+        users = [orders.User(user_id=user, venue=market_pb2.VENUE_ALPHA) for user in self.world.known_users]
+        return orders.ListUsersResponse(users=users)
+
+    def PutCredential(self, request, context):
+        self.world.calls.append(f"credential {request.user_id} {request.kind} {request.secret.decode()}")
+        return orders.User(user_id=request.user_id)
+
+    def Settle(self, request, context):
+        self.world.calls.append("settle")
+        return orders.SettleResponse()
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def services(world, tmp_path, monkeypatch):
+    """Fakes on free ports; the children are programs that only wait for their parent."""
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    checks = health.HealthServicer()
+    checks.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    strategy_pb2_grpc.add_StrategyServiceServicer_to_server(Strategy(world), server)
+    order_pb2_grpc.add_OrderServiceServicer_to_server(Orders(world), server)
+    order_pb2_grpc.add_OrderAdminServiceServicer_to_server(Admin(world), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self):
+            length = int(self.headers.get("content-length") or 0)
+            body = json.loads(self.rfile.read(length) or b"{}")
+            answer = json.dumps(world.exchange(self.path.removeprefix("/control/"), body)).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, *_):
+            pass
+
+    exchange = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=exchange.serve_forever)
+    thread.start()
+
+    def child(name, *_):
+        code = "import sys; sys.stdin.read()"
+        return Program(name, [sys.executable, "-c", code], dict(os.environ), tmp_path / f"{name}.log")
+
+    monkeypatch.setattr(launch, "paper_exchange", lambda *_: child("paper-exchange"))
+    monkeypatch.setattr(launch, "service", child)
+    monkeypatch.setattr(launch, "check_ports", lambda _: None)
+    endpoint = {"port": port}
+    yield Services(
+        Settings.model_validate(
+            {
+                "data_dir": tmp_path / "paper",
+                "market": endpoint,
+                "order": endpoint,
+                "strategy": endpoint,
+                "paper": {"url": f"http://127.0.0.1:{exchange.server_port}"},
+            }
+        )
+    )
+    exchange.shutdown()
+    exchange.server_close()
+    thread.join()
+    server.stop(0).wait()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def reach(world):
+    def reached():
+        world.state = REACHED
+
+    world.on_watch = reached
+
+
+def test_a_run_goes_through_its_steps_in_order_and_ends_with_0(world, services, config, capsys):
+    reach(world)
+    assert main(["run", "--config", config], services) == 0
+    assert world.calls == [
+        "world",
+        "unfreeze",
+        "accounts",
+        'credential 2 session {"headers": {"cookie": "of-2"}}',  # user 1 is known
+        "start all exclusive=True",
+        "freeze",
+        "settle",
+        "report",
+    ]
+    out, err = capsys.readouterr()
+    assert "koge: target reached, 100.5 of 100 USDT" in out
+    assert "paper exchange says: bought 100.5 USDT, sold 0 USDT: as here" in out
+    assert "PAPER" in err
+    assert "of-2" not in out + err
+
+
+def test_only_the_named_strategy_is_started(world, services, config):
+    reach(world)
+    assert main(["run", "--config", config, "--strategy", "koge"], services) == 0
+    assert "start koge exclusive=True" in world.calls
+
+
+def test_a_start_is_asked_again_while_the_service_cannot_be_reached(world, services, config):
+    reach(world)
+    world.refuse_starts = 2
+    assert main(["run", "--config", config], services) == 0
+    assert world.calls.count("start all exclusive=True") == 3
+
+
+def test_a_difference_from_the_exchanges_books_is_an_error(world, services, config, capsys):
+    reach(world)
+    world.bought["2"] = "40.01"
+    assert main(["run", "--config", config], services) == 1
+    assert "user 2 on ALPHA_22USDT: BUY 40.01 here, 40 there" in capsys.readouterr().err
+
+
+def test_a_missed_target_ends_with_1(world, services, config):
+    def needs_person():
+        world.state = strategies.USER_RUN_STATE_NEEDS_PERSON
+
+    world.on_watch = needs_person
+    assert main(["run", "--config", config], services) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_first_interrupt_drains_and_accounts_for_what_is_open(world, services, config, capsys, number):
+    once = []
+
+    def interrupt():
+        if not once:
+            once.append(number)
+            os.kill(os.getpid(), number)
+
+    world.on_watch = interrupt
+    before = signal.getsignal(number)
+    assert main(["run", "--config", config], services) == 130
+    assert signal.getsignal(number) is before
+    assert world.calls[-4:] == ["stop mode=STOP_MODE_DRAIN", "freeze", "settle", "report"]
+    out, err = capsys.readouterr()
+    assert "target not reached" in out
+    assert "the next run goes on in" in err
+
+
+def test_a_child_that_refuses_to_start_ends_the_run_with_4(
+    world, services, config, tmp_path, capsys, monkeypatch
+):
+    def refusing(name, *_):
+        code = "import sys; print('order-service: another world', file=sys.stderr); sys.exit(4)"
+        return Program(name, [sys.executable, "-c", code], dict(os.environ), tmp_path / f"{name}.log")
+
+    monkeypatch.setattr(launch, "service", refusing)
+    world.known_users = ["1", "2"]
+    assert main(["run", "--config", config], services) == 4
+    assert "order-service: another world" in capsys.readouterr().err
+
+
+def test_the_second_interrupt_exits_at_once(tmp_path):
+    code = (
+        "import os, signal, time\n"
+        "from strategy_service.cli.interrupt import Interrupt\n"
+        "with Interrupt() as interrupt:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    assert interrupt.requested\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(30)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=10).returncode == 130
