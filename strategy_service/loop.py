@@ -61,8 +61,8 @@ class World(Protocol):
         """The placing right, to go with every placement."""
         ...
 
-    def placing_right_lost(self) -> None:
-        """A placement was refused for want of it, or of its scope."""
+    def placing_right_lost(self, owner_epoch: int) -> None:
+        """A call was refused for want of that right, or of its scope."""
         ...
 
 
@@ -233,11 +233,12 @@ class UserLoop(OrderListener):
 
     async def _place(self, action: Place) -> None:
         asked, world = action.placement, self._world
+        epoch = world.owner_epoch
         try:
-            order = await world.orders.place(asked, self.rules, world.owner_epoch)
+            order = await world.orders.place(asked, self.rules, epoch)
         except Refused as no:
             if no.reason in ("STALE_OWNER", "UNKNOWN_SCOPE"):
-                world.placing_right_lost()
+                world.placing_right_lost(epoch)
             news: News = Denied(
                 request_id=asked.request_id, reason=no.reason, message=no.message, metadata=no.metadata
             )
@@ -291,7 +292,7 @@ class UserLoop(OrderListener):
     def _unread(self, failed: object, volume: object) -> Unread:
         reason = failed.reason if isinstance(failed, CallFailed) else "GARBLED"
         if reason == "UNKNOWN_SCOPE":
-            self._world.placing_right_lost()
+            self._world.placing_right_lost(self._world.owner_epoch)
         return Unread(
             reason=reason,
             message=str(failed),

@@ -28,6 +28,11 @@ CREATE TABLE IF NOT EXISTS run_users (
     left_open TEXT NOT NULL,
     PRIMARY KEY (strategy_id, user_id)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS stop_wishes (
+    strategy_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (strategy_id, user_id)
+) STRICT;
 CREATE TABLE IF NOT EXISTS scopes (
     scope_id TEXT PRIMARY KEY,
     content TEXT NOT NULL,
@@ -40,6 +45,10 @@ CREATE TABLE IF NOT EXISTS requests (
 ) STRICT;
 """
 _MOST_REQUESTS = 1000
+
+
+class RunsInUse(Exception):
+    """Another strategy service has the run table open, or it cannot be opened."""
 
 
 class Run(NamedTuple):
@@ -61,16 +70,23 @@ class Ended(NamedTuple):
 
 
 class Runs:
-    """The table, open. One process at a time: SQLite's own lock says so at the first write."""
+    """The table, open, by one process at a time."""
 
     def __init__(self, path: Path | None) -> None:
-        """None keeps it in memory (the embedded executor without a data directory, and tests)."""
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=2.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        """None keeps it in memory (the embedded executor, and tests). Raises RunsInUse."""
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=2.0)
+            # The file stays locked until it is closed: two supervisors of one table must not be.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise RunsInUse(
+                f"the run table {path} cannot be opened ({error}): is another strategy service running?"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -81,6 +97,7 @@ class Runs:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM run_users WHERE strategy_id = ?", (strategy_id,))
+            self._db.execute("DELETE FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
             self._db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, 1, ?, NULL, ?)",
                 (strategy_id, at.isoformat(), config_revision),
@@ -91,6 +108,10 @@ class Runs:
         self._db.execute(
             "UPDATE runs SET config_revision = ? WHERE strategy_id = ?", (config_revision, strategy_id)
         )
+
+    def desire(self, strategy_id: str) -> None:
+        """The run that goes on already is wanted."""
+        self._db.execute("UPDATE runs SET desired = 1, ended_at = NULL WHERE strategy_id = ?", (strategy_id,))
 
     def undesire(self, strategy_id: str) -> None:
         """It shall not run any more, and not after a restart either."""
@@ -118,9 +139,20 @@ class Runs:
 
     def forget_user(self, strategy_id: str, user_id: str) -> None:
         """The user takes part again."""
-        self._db.execute(
-            "DELETE FROM run_users WHERE strategy_id = ? AND user_id = ?", (strategy_id, user_id)
-        )
+        for table in ("run_users", "stop_wishes"):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE strategy_id = ? AND user_id = ?",  # noqa: S608 - constants
+                (strategy_id, user_id),
+            )
+
+    def wish_stop(self, strategy_id: str, user_id: str) -> None:
+        """The user winds down, now or after a restart."""
+        self._db.execute("INSERT OR IGNORE INTO stop_wishes VALUES (?, ?)", (strategy_id, user_id))
+
+    def stop_wishes(self, strategy_id: str) -> set[str]:
+        """Who was told to wind down in the newest run."""
+        rows = self._db.execute("SELECT user_id FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
+        return {user for (user,) in rows}
 
     def run(self, strategy_id: str) -> Run | None:
         """The newest run of a strategy."""
@@ -153,21 +185,23 @@ class Runs:
         self._db.execute("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?)", (scope_id, content, revision))
         return int(revision)
 
-    def first_time(self, request_id: str, what: str, at: datetime) -> bool:
-        """Was this request not acted upon yet? Remembers the newest thousand. Empty ids are always new."""
+    def known(self, request_id: str) -> str | None:
+        """What was done for this request; none when it is new. An empty id is always new."""
+        row = self._db.execute("SELECT what FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+        return str(row[0]) if row and request_id else None
+
+    def remember(self, request_id: str, what: str, at: datetime) -> None:
+        """This request was acted upon. The newest thousand are kept."""
         if not request_id:
-            return True
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            known = self._db.execute("SELECT 1 FROM requests WHERE request_id = ?", (request_id,)).fetchone()
-            if known is None:
-                self._db.execute("INSERT INTO requests VALUES (?, ?, ?)", (request_id, what, at.isoformat()))
-                self._db.execute(
-                    "DELETE FROM requests WHERE rowid NOT IN"
-                    " (SELECT rowid FROM requests ORDER BY rowid DESC LIMIT ?)",
-                    (_MOST_REQUESTS,),
-                )
-        return known is None
+            return
+        self._db.execute(
+            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", (request_id, what, at.isoformat())
+        )
+        self._db.execute(
+            "DELETE FROM requests WHERE rowid NOT IN"
+            " (SELECT rowid FROM requests ORDER BY rowid DESC LIMIT ?)",
+            (_MOST_REQUESTS,),
+        )
 
 
 def _run(row: tuple[str, int, str, str | None, str]) -> Run:

@@ -1,0 +1,69 @@
+"""The strategy service's process: settings in, everything put together, serve until told to stop.
+
+SIGHUP reads the configuration again. A SIGTERM just ends the process: the journal and the run
+table know all there is to know, and who wants a drain asks for it by StopStrategy first.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from otopilot import log
+from otopilot.clock import SystemClock
+from otopilot.rpc import RefuseStart, channel, run_service, serve
+from otopilot.settings import Settings
+from strategy_service.clients import GrpcMarket, GrpcOrders
+from strategy_service.config import ConfigError, ConfigManager
+from strategy_service.runs import Runs, RunsInUse
+from strategy_service.servicer import StrategyServicer
+from strategy_service.supervisor import Supervisor
+
+_log = log.get("strategy-service")
+
+
+async def serve_strategies(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs OTO strategies: loops for many users, driven by the trading configuration."""
+    clock = SystemClock()
+    try:
+        manager = ConfigManager(settings.strategy.config)
+    except ConfigError as error:
+        raise RefuseStart(f"the trading configuration cannot be used:\n{error}") from error
+    try:
+        runs = Runs(settings.data_dir / "runs.db")
+    except RunsInUse as error:
+        raise RefuseStart(str(error)) from error
+    async with AsyncExitStack() as stack:
+        stack.callback(runs.close)
+        market = channel(settings.market.target)
+        stack.push_async_callback(market.close)
+        orders = channel(settings.order.target)
+        stack.push_async_callback(orders.close)
+        supervisor = Supervisor(manager, GrpcMarket(market), GrpcOrders(orders), runs, clock)
+        servicer = StrategyServicer(supervisor, clock)
+        server = await stack.enter_async_context(serve(settings.strategy, [servicer.registration()]))
+        # After the port is ours: a second process must not place anything.
+        await stack.enter_async_context(supervisor)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, supervisor)
+        await server.set_serving(True)
+        _log.info("serving", port=server.port, config=manager.config.path)
+        await stop.wait()
+
+
+def _reload(supervisor: Supervisor) -> None:
+    try:
+        changes = supervisor.reload()
+    except ConfigError as error:
+        _log.error("configuration not reloaded", problems=[str(problem) for problem in error.problems])
+    else:
+        _log.info("configuration reloaded", changes=list(changes.lines))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return run_service("strategy-service", serve_strategies, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

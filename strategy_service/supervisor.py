@@ -1,0 +1,450 @@
+"""Owns all loops: starts, stops and watches the runs of the configured strategies.
+
+The servicer and the embedded executor both drive this one. It can be killed at any moment:
+what shall run is in the run table, what was done in the order journal (architecture).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.instrument import Instrument
+from otopilot.rpc import Fault
+from strategy_service.clients import CallFailed, MarketClient, OrderClient, Refused
+from strategy_service.config import ConfigManager, Diff, StrategyConfig, TradingConfig, UnknownName
+from strategy_service.feeds import OrderFeed, PriceFeed
+from strategy_service.places import Places
+from strategy_service.right import PlacingRight
+from strategy_service.runs import Runs
+from strategy_service.state import StopMode
+from strategy_service.status import StrategyStatus, UserState, UserStatus
+from strategy_service.strategy_run import StrategyRun, describe
+from strategy_service.user_run import UserRun
+
+_log = log.get("supervisor")
+
+_BEAT_SECONDS = 1.0
+_START_SECONDS = 5.0  # a start waits so long for a service that is not up yet
+_AGAIN_SECONDS = 0.5
+_RESOLVE_AGAIN_SECONDS = 2.0
+_STOP_MARGIN_SECONDS = 1.0
+_INSTRUMENT_SECONDS = 300.0
+_POSITIONS_A_BEAT = 20  # of users whose loop does not read them itself
+_POSITION_SECONDS = 2.0
+
+
+class Supervisor:
+    """Runs strategies. `async with` or open() and aclose()."""
+
+    def __init__(
+        self,
+        manager: ConfigManager,
+        market: MarketClient,
+        orders: OrderClient,
+        runs: Runs,
+        clock: Clock,
+        owner: str = "strategy-service",
+    ) -> None:
+        self.clock = clock
+        self.orders = orders
+        self.prices = PriceFeed(market, clock)
+        self.right = PlacingRight(orders, clock, owner, self._write_scopes)
+        self.order_feed = OrderFeed(orders, clock, self.right.want)
+        self._manager = manager
+        self._applied: TradingConfig = manager.config
+        self._market = market
+        self._table = runs
+        self._places = Places(self._applied.max_concurrent_users)
+        self._runs: dict[str, StrategyRun] = {}
+        self._leaving: list[StrategyRun] = []  # on a market the configuration has left
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._instruments_read_at = 0.0
+
+    # ------------------------------------------------------------------ the world of a loop
+
+    @property
+    def owner_epoch(self) -> int:
+        """Goes with every placement."""
+        return self.right.owner_epoch
+
+    def placing_right_lost(self, owner_epoch: int) -> None:
+        """A call under that epoch was refused for want of the right or of a scope."""
+        self.right.lost(owner_epoch)
+
+    async def _write_scopes(self, owner_epoch: int) -> None:
+        for run in self._runs.values():
+            if run.is_running:
+                await run.set_scopes(owner_epoch)
+
+    # ------------------------------------------------------------------ life
+
+    async def open(self) -> None:
+        """Start the feeds, and the runs that are wanted."""
+        self.prices.open()
+        self.order_feed.open()
+        self._own("right", self.right.keep)
+        self._own("beat", self._beats)
+        for known in self._table.runs():
+            config = self._config_of(known.strategy_id)
+            if config is None:
+                continue
+            run = StrategyRun(config, self, self._table, self._places)
+            run.started_at, run.ended_at = known.started_at, known.ended_at
+            self._runs[known.strategy_id] = run
+            if known.ended_at is not None:
+                run.blocked = ("ended", "ended before this service started")
+            self._prepare_later(run, resumed=True)
+
+    async def aclose(self) -> None:
+        """Cut everything off; nothing is lost by that."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        everybody = [user for run in self._all_runs() for user in run.users.values()]
+        await asyncio.gather(*(user.abort() for user in everybody))
+        await self.prices.aclose()
+        await self.order_feed.aclose()
+
+    async def __aenter__(self) -> "Supervisor":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _all_runs(self) -> list[StrategyRun]:
+        return [*self._runs.values(), *self._leaving]
+
+    def _own(self, name: str, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        """A task of this supervisor. An error in it is logged whole, and the work starts anew."""
+
+        async def guarded() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:
+                    _log.exception("task failed", task=name)
+                    await self.clock.sleep(_BEAT_SECONDS)
+                else:
+                    return
+
+        task = asyncio.ensure_future(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ------------------------------------------------------------------ starting
+
+    async def start(
+        self, strategy_id: str = "", *, exclusive: bool = False, request_id: str = ""
+    ) -> tuple[list[StrategyStatus], list[str]]:
+        """Start one strategy or all that are enabled; answers when the loops run. Raises Fault."""
+        async with self._lock:
+            self._apply_config()
+            configs = self._startable(strategy_id)
+            stopped: list[str] = []
+            if self._table.known(request_id) is None:
+                await self._start_each(configs, all_of_them=not strategy_id)
+                if exclusive:
+                    stopped = self._stop_others({config.strategy_id for config in configs})
+                self._table.remember(request_id, "start", self.clock.now())
+        return [self.status(config.strategy_id) for config in configs], stopped
+
+    def _startable(self, strategy_id: str) -> list[StrategyConfig]:
+        config = self._manager.config
+        if not strategy_id:
+            return list(config.enabled())
+        try:
+            chosen = config.strategy(strategy_id)
+        except UnknownName as error:
+            raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_STRATEGY", str(error)) from None
+        if not chosen.enabled:
+            raise Fault(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "DISABLED",
+                f"strategy {strategy_id} is disabled: set enabled: true in {config.path} and reload",
+            )
+        return [chosen]
+
+    async def _start_each(self, configs: list[StrategyConfig], *, all_of_them: bool) -> None:
+        faults: list[Fault] = []
+        for config in configs:
+            try:
+                await self._start_one(config)
+            except Fault as fault:
+                faults.append(fault)
+        if faults and (not all_of_them or len(faults) == len(configs)):
+            raise faults[0]
+        for left_out in faults:
+            _log.error("strategy not started", reason=left_out.reason, message=left_out.message)
+
+    async def _start_one(self, config: StrategyConfig) -> None:
+        running = self._runs.get(config.strategy_id)
+        if running is not None and running.is_running:
+            stopping = [user for user in running.users.values() if user.stopping]
+            await running.ended(stopping, _stop_seconds(running.config))
+        if running is not None and running.is_running:
+            self._table.desire(config.strategy_id)
+            running.restart_stopped()
+            return
+        run = StrategyRun(config, self, self._table, self._places)
+        give_up_at = self.clock.monotonic() + _START_SECONDS
+        while True:
+            try:
+                await self._prepare(run)
+                break
+            except Fault as fault:
+                unreached = fault.code is grpc.StatusCode.UNAVAILABLE
+                if not unreached or self.clock.monotonic() >= give_up_at:
+                    raise
+                await self.clock.sleep(_AGAIN_SECONDS)
+        self._table.begin(config.strategy_id, run.started_at, self._manager.config.revision)
+        self._runs[config.strategy_id] = run
+        run.begin(resumed=False)
+        _log.info("strategy started", strategy_id=config.strategy_id)
+
+    async def _prepare(self, run: StrategyRun) -> None:
+        """Resolve the token and write the scopes. Raises Fault."""
+        run.prepare(await self._resolve(run.config))
+        if run.ended_at is not None:
+            return
+        if not await self.right.held(2.0):
+            raise _unavailable("order", self.right.error or "no answer")
+        try:
+            await run.set_scopes(self.right.owner_epoch)
+        except Refused as error:
+            self.right.lost(self.right.owner_epoch)
+            raise Fault(grpc.StatusCode.UNAVAILABLE, error.reason, error.message) from error
+        except (CallFailed, ValueError) as error:
+            raise _unavailable("order", str(error)) from error
+
+    async def _resolve(self, config: StrategyConfig) -> Instrument:
+        place = f" on {config.target_chain}" if config.target_chain else ""
+        try:
+            return await self._market.instrument(config.venue, config.target_token, config.target_chain)
+        except Refused as error:
+            text = (
+                f"strategy {config.strategy_id}: {config.venue} has no {config.target_token}{place}: {error}"
+            )
+            raise Fault(grpc.StatusCode.FAILED_PRECONDITION, "UNKNOWN_TOKEN", text) from error
+        except (CallFailed, ValueError) as error:
+            raise _unavailable("market", str(error)) from error
+
+    def _prepare_later(self, run: StrategyRun, *, resumed: bool) -> None:
+        """Start a run in the background, as soon as the services let it."""
+
+        async def work() -> None:
+            while True:
+                try:
+                    await self._prepare(run)
+                except Fault as fault:
+                    if run.ended_at is None:
+                        run.blocked = (fault.reason.lower(), fault.message)
+                    await self.clock.sleep(_RESOLVE_AGAIN_SECONDS)
+                else:
+                    run.begin(resumed=resumed)
+                    return
+
+        self._preparing[run.strategy_id] = self._own(f"prepare {run.strategy_id}", work)
+
+    def _stop_others(self, kept: set[str]) -> list[str]:
+        others = [run for run in self._runs.values() if run.strategy_id not in kept and run.is_running]
+        for run in others:
+            self._stop_run(run, StopMode.DRAIN)
+        return [run.strategy_id for run in others]
+
+    # ------------------------------------------------------------------ stopping
+
+    async def stop(
+        self,
+        strategy_id: str = "",
+        user_id: str = "",
+        mode: StopMode = StopMode.DRAIN,
+        *,
+        request_id: str = "",
+        wait: bool = True,
+    ) -> list[StrategyStatus]:
+        """Stop all, a strategy or a user; answers when their loops have ended. Raises Fault."""
+        runs = self._stoppable(strategy_id, user_id)
+        if self._table.known(request_id) is None:
+            for run in runs:
+                self._stop_run(run, mode, user_id)
+            self._table.remember(request_id, "stop", self.clock.now())
+        if wait:
+            await asyncio.gather(
+                *(run.ended(_users(run, user_id), _stop_seconds(run.config)) for run in runs)
+            )
+        ids = [strategy_id] if strategy_id else [run.strategy_id for run in runs]
+        return [self.status(each) for each in ids]
+
+    def _stoppable(self, strategy_id: str, user_id: str) -> list[StrategyRun]:
+        if not strategy_id:
+            known = any(user_id in s.user_ids for s in self._manager.config.strategies)
+            if user_id and not known:
+                raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_USER", f"no strategy lists user {user_id!r}")
+            return [run for run in self._runs.values() if not user_id or user_id in run.users]
+        run = self._runs.get(strategy_id)
+        config = run.config if run is not None else self._config_or_fault(strategy_id)
+        if user_id and user_id not in config.user_ids and (run is None or user_id not in run.users):
+            text = f"strategy {strategy_id} has no user {user_id!r}: it has {', '.join(config.user_ids)}"
+            raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_USER", text)
+        return [run] if run is not None else []
+
+    def _stop_run(self, run: StrategyRun, mode: StopMode, user_id: str = "") -> None:
+        if not user_id:
+            self._table.undesire(run.strategy_id)
+        preparing = self._preparing.pop(run.strategy_id, None)
+        if preparing is not None and not preparing.done() and not run.users and run.ended_at is None:
+            # Its loops never started in this process; what it left open is settled by order_service.
+            preparing.cancel()
+            run.ended_at = self.clock.now()
+            self._table.end(run.strategy_id, run.ended_at)
+        run.stop(_users(run, user_id), mode)
+
+    # ------------------------------------------------------------------ configuration
+
+    @property
+    def config(self) -> TradingConfig:
+        """The configuration in force."""
+        return self._manager.config
+
+    def preview(self) -> Diff:
+        """What a reload would change. Raises ConfigError."""
+        return self._manager.preview()
+
+    def reload(self) -> Diff:
+        """Read the file again and act on it. Raises ConfigError, and nothing has changed then."""
+        changes = self._manager.reload()
+        self._apply_config()
+        return changes
+
+    def _apply_config(self) -> None:
+        """Act on what the manager holds; somebody else may have reloaded it."""
+        old, new = self._applied, self._manager.config
+        if new is old:
+            return
+        self._applied = new
+        self._places.resize(new.max_concurrent_users)
+        before = {strategy.strategy_id: strategy for strategy in old.strategies}
+        for config in new.strategies:
+            earlier, run = before.get(config.strategy_id), self._runs.get(config.strategy_id)
+            if config.enabled and (earlier is None or not earlier.enabled):
+                self._start_in_background(config)
+            elif run is not None and run.is_running:
+                self._change(run, config)
+        listed = {config.strategy_id for config in new.strategies}
+        for run in self._runs.values():
+            if run.strategy_id not in listed and run.is_running:
+                self._stop_run(run, StopMode.DRAIN)
+        self.right.want()  # writes the scopes as they are now
+
+    def _change(self, run: StrategyRun, config: StrategyConfig) -> None:
+        moved = _market_of(run.config) != _market_of(config)
+        if not config.enabled or moved:
+            self._stop_run(run, StopMode.DRAIN)
+            if moved and config.enabled:
+                self._leaving.append(run)
+                self._start_in_background(config)
+            return
+        run.apply(config)
+        self._table.apply(config.strategy_id, self._applied.revision)
+
+    def _start_in_background(self, config: StrategyConfig) -> None:
+        earlier = self._runs.get(config.strategy_id)
+        run = StrategyRun(config, self, self._table, self._places)
+
+        async def work() -> None:
+            if earlier is not None:
+                await earlier.ended(list(earlier.users.values()), _stop_seconds(earlier.config))
+                if earlier in self._leaving:
+                    self._leaving.remove(earlier)
+            self._table.begin(config.strategy_id, run.started_at, self._applied.revision)
+            self._runs[config.strategy_id] = run
+            self._prepare_later(run, resumed=False)
+
+        self._own(f"start {config.strategy_id}", work)
+
+    def _config_of(self, strategy_id: str) -> StrategyConfig | None:
+        try:
+            return self._manager.config.strategy(strategy_id)
+        except UnknownName:
+            return None
+
+    def _config_or_fault(self, strategy_id: str) -> StrategyConfig:
+        try:
+            return self._manager.config.strategy(strategy_id)
+        except UnknownName as error:
+            raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_STRATEGY", str(error)) from None
+
+    # ------------------------------------------------------------------ watching
+
+    def status(self, strategy_id: str) -> StrategyStatus:
+        """One strategy. Raises Fault NOT_FOUND."""
+        run = self._runs.get(strategy_id)
+        if run is not None:
+            return run.status(self._applied.revision)
+        config = self._config_or_fault(strategy_id)
+        idle = tuple(UserStatus(user_id=user, state=UserState.IDLE) for user in config.user_ids)
+        return describe(config, idle, symbol="", config_revision=self._applied.revision)
+
+    def statuses(self) -> list[StrategyStatus]:
+        """All strategies of the configuration, in its order; then those that still wind down."""
+        listed = [strategy.strategy_id for strategy in self._manager.config.strategies]
+        others = [run.strategy_id for run in self._runs.values() if run.strategy_id not in listed]
+        return [self.status(each) for each in (*listed, *others)]
+
+    async def _beats(self) -> None:
+        while True:
+            await self.clock.sleep(_BEAT_SECONDS)
+            self._apply_config()
+            now = self.clock.monotonic()
+            for run in self._all_runs():
+                run.beat(now)
+            await asyncio.gather(*(run.read_volumes() for run in self._all_runs()))
+            await self._read_positions(now)
+            if now - self._instruments_read_at > _INSTRUMENT_SECONDS:
+                self._instruments_read_at = now
+                await asyncio.gather(*(self._refresh(run) for run in self._all_runs() if run.is_running))
+
+    async def _refresh(self, run: StrategyRun) -> None:
+        try:
+            run.refresh(await self._resolve(run.config))
+        except Fault as fault:
+            _log.warning("instrument not refreshed", strategy_id=run.strategy_id, reason=fault.message)
+
+    async def _read_positions(self, now: float) -> None:
+        """Of users whose loop has ended or waits long: their SELLs still fill."""
+        users = [user for run in self._all_runs() for user in run.users.values()]
+        due = sorted(
+            (user for user in users if now - user.read_at > _POSITION_SECONDS), key=lambda user: user.read_at
+        )
+        await asyncio.gather(*(self._read_position(user, now) for user in due[:_POSITIONS_A_BEAT]))
+
+    async def _read_position(self, user: UserRun, now: float) -> None:
+        try:
+            user.take(await self.orders.position(user.rules), None, now)
+        except (CallFailed, ValueError):
+            user.take(None, None, now)  # what was known stays
+
+
+def _unavailable(service: str, text: str) -> Fault:
+    reason = f"{service.upper()}_UNREACHABLE"
+    return Fault(grpc.StatusCode.UNAVAILABLE, reason, f"{service} service cannot be reached: {text}")
+
+
+def _users(run: StrategyRun, user_id: str) -> list[UserRun]:
+    return [user for user in run.users.values() if not user_id or user.user_id == user_id]
+
+
+def _stop_seconds(config: StrategyConfig) -> float:
+    """Every stop ends within the fill timeout and a second (product 3)."""
+    return max(float(user.fill_timeout_seconds) for user in config.users) + _STOP_MARGIN_SECONDS
+
+
+def _market_of(config: StrategyConfig) -> tuple[object, ...]:
+    return config.venue, config.target_token, config.target_chain

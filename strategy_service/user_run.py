@@ -1,0 +1,255 @@
+"""One user's part in a run: its place, its loop, its crashes, its end.
+
+The loop trades; this starts it when there is a place, starts it again after a crash (backoff 1
+to 60 s, five strikes, then a person is needed), and remembers how it ended.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from otopilot import log
+from otopilot.money import ZERO
+from otopilot.position import Position, ScopeVolume, VolumeScope
+from strategy_service.loop import UserLoop, World
+from strategy_service.places import Places
+from strategy_service.runs import Ended
+from strategy_service.state import Condition, Outcome, Rules, StopMode
+from strategy_service.status import Rate, UserState, UserStatus
+
+_log = log.get("user_run")
+
+_BLOCKED_SECONDS = 60.0  # then a place somebody waits for is given back
+_MOST_STRIKES = 5
+_MOST_BACKOFF_SECONDS = 60.0
+_HEALTHY_SECONDS = 120.0  # without a crash, the strikes are forgotten
+
+
+class UserRun:
+    """Owns the loop of one user of one strategy."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        scope: VolumeScope,
+        world: World,
+        places: Places,
+        on_ended: Callable[["UserRun"], None],
+    ) -> None:
+        self.rules = rules
+        self.scope = scope
+        self.ended: Ended | None = None
+        self.position: Position | None = None
+        self.volume: ScopeVolume | None = None
+        self.read_at = float("-inf")
+        self.rate = Rate()
+        self.finished = asyncio.Event()
+        self._world = world
+        self._places = places
+        self._on_ended = on_ended
+        self._loop: UserLoop | None = None
+        self._delay = 0.0
+        self._resumed = False
+        self._began_at = 0.0
+        self._strikes = 0
+        self._crash = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = world.clock.now()
+        self._cycles = 0  # of loops before the present one
+        self._guard_waits = 0
+        self._aborting: asyncio.Task[None] | None = None
+
+    @property
+    def user_id(self) -> str:
+        """Whose."""
+        return self.rules.user_id
+
+    def start(self, *, delay: float = 0.0, resumed: bool = False) -> None:
+        """Queue for a place; the loop starts when it is there."""
+        self._delay, self._resumed = delay, resumed
+        self._places.ask(self, self.user_id, self._begin)
+
+    def restore(self, ended: Ended) -> None:
+        """It ended before this process started."""
+        self.ended, self._since = ended, ended.ended_at
+        self.finished.set()
+
+    def obey(self, rules: Rules, scope: VolumeScope) -> None:
+        """New rules, at the next cycle."""
+        self.rules, self.scope = rules, scope
+        if self._loop is not None:
+            self._loop.obey(rules, scope)
+
+    def nudge(self) -> None:
+        """Look again now."""
+        if self._loop is not None and self._loop.state.ending is None:
+            self._loop.nudge()
+
+    @property
+    def stopping(self) -> bool:
+        """Was it told to wind down, and has not yet?"""
+        return self.ended is None and self._loop is not None and self._loop.state.stop is not None
+
+    def stop(self, mode: StopMode) -> None:
+        """Wind down as the mode says; `finished` tells when."""
+        if self.ended is not None:
+            return
+        if self._loop is not None:
+            self._loop.stop(mode)
+            return
+        self._places.leave(self)
+        self._cancel_timer()
+        self._end(Outcome.STOPPED, ())
+
+    async def abort(self) -> None:
+        """End at once without a trace: the process goes, or a stop took too long."""
+        self._places.leave(self)
+        self._cancel_timer()
+        if self._loop is not None:
+            await self._loop.abort()
+
+    def give_up(self) -> None:
+        """A stop took too long: record what is open as far as it is known."""
+        if self.ended is None:
+            loop = self._loop
+            left = tuple(o.order_id for o in self.position.open_orders) if self.position else ()
+            if loop is not None and loop.state.order is not None and not loop.state.order.is_over:
+                left = (*left, loop.state.order.order_id)
+            if loop is not None:
+                self._forget_loop()
+                self._places.give_back(self.user_id)
+                self._aborting = asyncio.ensure_future(loop.abort())
+            self._end(Outcome.STOPPED, tuple(dict.fromkeys(left)))
+
+    def beat(self, now: float) -> None:
+        """Once a second: take the loop's figures; give a blocked loop's place to somebody who waits."""
+        loop = self._loop
+        if loop is None:
+            return
+        if loop.state.standing is not None and loop.state.read_at > self.read_at:
+            self.take(loop.state.standing.position, loop.state.standing.volume, loop.state.read_at)
+        if self._strikes and now - self._began_at > _HEALTHY_SECONDS:
+            self._strikes = 0
+        blocked = loop.blocked_since
+        if blocked is not None and now - blocked >= _BLOCKED_SECONDS and self._places.anybody_waits:
+            self._forget_loop()
+            self._aborting = asyncio.ensure_future(self._suspend(loop))
+
+    def take(self, position: Position | None, volume: ScopeVolume | None, at: float) -> None:
+        """Fresh figures, read at that monotonic time."""
+        self.position = position or self.position
+        self.volume = volume or self.volume
+        self.read_at = at
+
+    async def _suspend(self, loop: UserLoop) -> None:
+        await loop.abort()
+        self._places.give_back(self.user_id)
+        if self.ended is None:
+            self.start(resumed=True)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._began_at = self._world.clock.monotonic()
+        self._crash = ""
+        loop = UserLoop(self.rules, self.scope, self._world, delay=self._delay, resumed=self._resumed)
+        self._loop, self._delay, self._resumed = loop, 0.0, True
+        loop.ended.add_done_callback(lambda _: self._loop_ended(loop))
+        loop.start()
+
+    def _loop_ended(self, loop: UserLoop) -> None:
+        if loop is not self._loop or loop.ended.cancelled():
+            return
+        self.beat(self._world.clock.monotonic())
+        error = loop.ended.exception()
+        state = loop.state
+        self._forget_loop()
+        if error is None:
+            self._places.give_back(self.user_id)
+            self._end(loop.ended.result(), state.left_open, state.waiting.code, state.waiting.text)
+        else:
+            self._crashed(error, stopping=state.stop is not None)
+
+    def _forget_loop(self) -> None:
+        if self._loop is not None:
+            self._cycles += self._loop.state.cycles
+            self._guard_waits += self._loop.state.guard_waits
+        self._loop = None
+        self._since = self._world.clock.now()
+
+    def _crashed(self, error: BaseException, *, stopping: bool) -> None:
+        self._strikes += 1
+        self._crash = f"{type(error).__name__}: {error}"
+        _log.error("loop crashed", user_id=self.user_id, strikes=self._strikes, exc_info=error)
+        if stopping:
+            self._places.give_back(self.user_id)
+            left = tuple(o.order_id for o in self.position.open_orders) if self.position else ()
+            self._end(Outcome.STOPPED, left)
+        elif self._strikes >= _MOST_STRIKES:
+            self._places.give_back(self.user_id)
+        else:
+            seconds = min(_MOST_BACKOFF_SECONDS, 2.0 ** (self._strikes - 1))
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+
+    def _end(self, outcome: Outcome, left: tuple[str, ...], code: str = "", text: str = "") -> None:
+        self.ended = Ended(outcome, self._world.clock.now(), left)
+        self._since = self.ended.ended_at
+        self._end_code, self._end_text = code or outcome.value, text or outcome.value.replace("_", " ")
+        self._on_ended(self)
+        self.finished.set()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._places.give_back(self.user_id)
+
+    _end_code = ""
+    _end_text = ""
+
+    @property
+    def needs_person(self) -> bool:
+        """Five crashes: it does not start again by itself."""
+        return self.ended is None and self._loop is None and self._strikes >= _MOST_STRIKES
+
+    def _condition(self) -> tuple[UserState, str, str]:
+        if self.ended is not None:
+            outcome = self.ended.outcome.value
+            return UserState(outcome), self._end_code or outcome, self._end_text
+        if self._loop is None:
+            if self._strikes >= _MOST_STRIKES:
+                text = f"crashed {self._strikes} times, last {self._crash}: see the log, then start it again"
+                return UserState.NEEDS_PERSON, "crashed", text
+            if self._timer is not None:
+                return UserState.BLOCKED, "crashed", f"starts again after: {self._crash}"
+            return UserState.QUEUED, "queued", "waits for one of the places of max_concurrent_users"
+        state = self._loop.state
+        waiting = state.waiting
+        if state.ending is not None:
+            return UserState.STOPPING, waiting.code, waiting.text
+        condition = {
+            Condition.RUNNING: UserState.RUNNING,
+            Condition.BLOCKED: UserState.BLOCKED,
+            Condition.NEEDS_PERSON: UserState.NEEDS_PERSON,
+        }[waiting.condition]
+        return condition, waiting.code, waiting.text
+
+    def status(self, per_user: bool) -> UserStatus:
+        """What an operator is told."""
+        state, code, text = self._condition()
+        loop, volume = self._loop, self.volume
+        members = volume.members if volume is not None else ()
+        member = next((m for m in members if m.user_id == self.user_id), None)
+        return UserStatus(
+            user_id=self.user_id,
+            state=state,
+            reason_code=code,
+            reason=text,
+            since=loop.changed_at if loop is not None else self._since,
+            volume=member.counted if member is not None else ZERO,
+            volume_complete=member is None or member.complete,
+            target=self.scope.target if per_user else None,
+            volume_per_minute=self.rate.per_minute(),
+            cycles=self._cycles + (loop.state.cycles if loop is not None else 0),
+            position=self.position,
+            guard_waits=self._guard_waits + (loop.state.guard_waits if loop is not None else 0),
+            left_open=self.ended.left_open if self.ended is not None else (),
+        )
