@@ -1,7 +1,7 @@
 """A clock and a venue that do what a test says, in no time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -37,8 +37,9 @@ class FakeClock:
 class FakeLine:
     """A socket that only remembers."""
 
-    def __init__(self, on_tick: OnTick, room: int) -> None:
+    def __init__(self, on_tick: OnTick, room: int, run: Callable[[], Awaitable[None]]) -> None:
         self.say = on_tick
+        self.run = run
         self.symbols: list[str] = []
         self._room = room
 
@@ -53,8 +54,9 @@ class FakeLine:
 
     def missed(self, symbol: str) -> None: ...
 
-    async def run(self) -> None:
-        await asyncio.Event().wait()
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
 
 
 class FakeVenue:
@@ -71,6 +73,7 @@ class FakeVenue:
         self.reads: list[tuple[str, ...]] = []
         self.listings = 0
         self.failing = False
+        self.line_runs: Callable[[], Awaitable[None]] = _forever
         self._clock = clock
         self._room = room
 
@@ -93,7 +96,7 @@ class FakeVenue:
                 yield Reading(self.ticks[symbol], self._clock.now())
 
     def line(self, on_tick: OnTick, wanted: Callable[[], bool]) -> FakeLine:
-        self.lines.append(FakeLine(on_tick, self._room))
+        self.lines.append(FakeLine(on_tick, self._room, self.line_runs))
         return self.lines[-1]
 
     def _fail(self) -> None:

@@ -164,11 +164,14 @@ async def test_a_socket_task_that_breaks_ends_the_hub_instead_of_a_silent_feed()
     async def broken() -> None:
         raise KeyError("a defect")
 
-    with pytest.raises(ExceptionGroup) as caught:
+    async def hub_with_a_defect() -> None:
         async with opened() as desk:
+            desk.venue.line_runs = broken
             with desk.hub.watch([A], 3000):
-                desk.hub._own(broken())
                 await asyncio.sleep(5)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await hub_with_a_defect()
     assert caught.group_contains(KeyError)
 
 
