@@ -20,6 +20,7 @@ from strategy_service.cli.amounts import decimal, duration, fixed, short
 from strategy_service.cli.status import at_least, cost, inventory, state_word
 
 PLAIN_SECONDS = 5.0
+DRAW_SECONDS = 0.25
 STATE_STYLE = {
     pb.USER_RUN_STATE_RUNNING: "green",
     pb.USER_RUN_STATE_REACHED: "bold green",
@@ -44,6 +45,7 @@ class Screen:
         self._states: dict[tuple[str, str], tuple[int, str]] = {}
         self._said_at = float("-inf")
         self._said_note = ""
+        self._drawn_at = float("-inf")
 
     def __enter__(self) -> "Screen":
         if self._console.is_terminal:
@@ -55,6 +57,7 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            self._live.update(self.render(), refresh=True)
             self._live.stop()
             self._live = None
 
@@ -62,12 +65,14 @@ class Screen:
         """Take in what changed and show it."""
         for each in news:
             self.strategies[each.strategy_id] = each
+        changed = note is not None and note != self.note
         if note is not None:
             self.note = note
-        if self._live is not None:
-            self._live.update(self.render(), refresh=True)
-        else:
+        if self._live is None:
             self._plain()
+        elif changed or time.monotonic() - self._drawn_at >= DRAW_SECONDS:
+            self._drawn_at = time.monotonic()
+            self._live.update(self.render(), refresh=True)
 
     # ------------------------------------------------------------------ terminal
 

@@ -137,9 +137,11 @@ def _watch(services: Services, strategy_id: str, output: Format, full: bool) -> 
     request = pb.WatchStrategiesRequest(strategy_ids=[strategy_id] if strategy_id else [])
     stream = service.stream(service.stub.WatchStrategies, request)
     if output is Format.TABLE:
+        from rich.console import Console
+
         from strategy_service.cli.screen import Screen
 
-        with Screen(services.settings.mode, "") as screen:
+        with Screen(services.settings.mode, "", Console(highlight=False)) as screen:
             for news in stream:
                 screen.update(news.strategies)
         return
