@@ -259,7 +259,8 @@ class SpotAccount:
             }
             first = await self._get(path, query, parse)
             if first:
-                return await self._rest_of(path, {"symbol": symbol}, first, parse, id_name, id_of, last=False)
+                last = start + _WINDOW >= end
+                return await self._rest_of(path, {"symbol": symbol}, first, parse, id_name, id_of, last=last)
             start += _WINDOW
         return ()
 

@@ -27,7 +27,12 @@ class VenueError(Exception):
 
 
 class VenueRefused(VenueError):
-    """It said no, and no is certain."""
+    """It said no, and no is certain.
+
+    `code` is one of our words where something may act on it: insufficient_balance, filter,
+    below_min_notional, amount_mismatch, bad_precision, bad_parameter, busy, clock, bad_signature,
+    not_open, no_such_order, unknown_symbol, refused; else the venue's number. The message has both.
+    """
 
 
 class VenueNotReached(VenueError):
@@ -95,7 +100,7 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacedLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """A leg in the answer to a placement."""
+    """A leg in the answer to a placement. UNKNOWN: the venue has it, under a word that we do not know."""
 
     role: LegRole
     venue_order_id: VenueOrderId
@@ -104,7 +109,7 @@ class PlacedLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A definite yes: the venue has it, with these ids."""
+    """A definite yes: the venue has it, with these ids. `accepted_at` is our clock's."""
 
     legs: tuple[PlacedLeg, ...]
     list_id: str | None = None
@@ -199,7 +204,11 @@ class Account(Protocol):
         ...
 
     async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
-        """Every trade of the account on the symbol at or after `since`, oldest first."""
+        """Every trade of the account on the symbol at or after `since`, oldest first.
+
+        Alpha: of orders created since then or still open; an older order that has ended meanwhile
+        is read by `trades_of`.
+        """
         ...
 
     async def balances(self) -> tuple[AssetBalance, ...]:

@@ -34,7 +34,7 @@ async def repeat(read: Callable[[], Awaitable[T]]) -> T:
         timeout=_ALL_TRIES_SECONDS,
         wait_initial=0.1,
         wait_max=1.0,
-        wait_jitter=0.2,
+        wait_jitter=0,  # the simulation repeats a run exactly
     ):
         with attempt:
             answer = await read()

@@ -84,7 +84,7 @@ class SpotRest:
 
     async def get(self, path: str, params: Mapping[str, str], parse: Callable[[Any], T]) -> T:
         """A public read, repeated when it fails without a refusal."""
-        target = f"{path}{'?' if params else ''}{_encode(params)}"
+        target = f"{path}{'?' if params else ''}{encode(params)}"
         return await repeat(lambda: self._exchange("GET", target, {}, b"", parse, READ_SECONDS))
 
     async def signed_get(
@@ -135,7 +135,7 @@ class SpotRest:
 
     def _signed(self, credential: Credential, params: Mapping[str, str], at_ms: int) -> str:
         timing = {"recvWindow": str(self._recv_window_ms), "timestamp": str(at_ms)}
-        query = _encode({**params, **timing})
+        query = encode({**params, **timing})
         return f"{query}&signature={quote(credential.sign(query.encode()), safe='')}"
 
     async def _read_time(self) -> int:
@@ -169,5 +169,6 @@ class SpotRest:
             raise VenueSilent("unreadable", str(error)) from error
 
 
-def _encode(params: Mapping[str, str]) -> str:
+def encode(params: Mapping[str, str]) -> str:
+    """Parameters as they are sent and signed: percent-encoded, in their order."""
     return urlencode(params, quote_via=quote, safe="")

@@ -24,6 +24,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 256
 CONNECT_SECONDS = 10.0
 SEND_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0  # a socket that answers no ping for this long is given up
 KEEP_ALIVE_SECONDS = 50.0
 
@@ -109,7 +110,10 @@ class HttpTransport:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 opened = await self._pool().ws_connect(
-                    target, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_FRAME_BYTES
+                    target,
+                    heartbeat=HEARTBEAT_SECONDS,
+                    max_msg_size=MAX_FRAME_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )
         except (aiohttp.ClientError, OSError, ValueError, _RedirectedError) as error:
             raise VenueNotReached("connection", f"no WebSocket: {_said(error)}") from None
@@ -122,9 +126,12 @@ class HttpTransport:
             self._session = None
 
     def _allowed(self, url: str, tls_scheme: str) -> URL:
-        # encoded: what was signed must go out byte for byte.
-        target = URL(url, encoded=True)
-        origin = (target.host or "", target.port or 0)
+        try:
+            # encoded: what was signed must go out byte for byte.
+            target = URL(url, encoded=True)
+            origin = (target.host or "", target.port or 0)
+        except ValueError:
+            raise VenueNotReached("host_not_allowed", "not a URL") from None
         if origin not in self._origins or (self._tls_only and target.scheme != tls_scheme):
             raise VenueNotReached("host_not_allowed", f"{target.scheme}://{origin[0]}:{origin[1]}")
         return target

@@ -1,0 +1,261 @@
+"""Spot reads and the user data stream: the venue's payloads become the port's words."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from order_service.venues.port import (
+    AssetBalance,
+    BalancePushed,
+    CredentialRefused,
+    FeeRates,
+    OrderPushed,
+    Response,
+    StreamDown,
+    StreamNews,
+    StreamUp,
+    TradePushed,
+    VenueRefused,
+    VenueSilent,
+)
+from otopilot.clock import to_ms
+from otopilot.instrument import Side
+from otopilot.order import Fee, LegRole, LegStatus, VenueOrderId
+from tests.order_service.venues.fakes import (
+    NOW,
+    FakeClock,
+    FakeCredential,
+    FakeSocket,
+    FakeTransport,
+    Reply,
+    Sent,
+    fixture,
+    reply,
+)
+from tests.order_service.venues.test_spot_writes import AHEAD_MS, BTC, error, params_of, venue_of, with_ids
+
+
+def account_of(replies: dict[str, Reply | list[Reply]]) -> tuple[FakeTransport, Any]:
+    transport = FakeTransport(replies)
+    return transport, venue_of(transport).account("1", FakeCredential("hmac"))
+
+
+async def test_an_order_is_asked_for_by_the_venues_id_once_known_else_by_ours() -> None:
+    transport, account = account_of({"/order": reply(fixture("spot/rest_order_query"))})
+    found = await account.look_up(with_ids(), LegRole.WORKING)
+    assert (found.status, found.quantity, found.client_id) == (LegStatus.OPEN, 1, "myOrder1")
+    assert params_of(transport.sent[-1])["orderId"] == "40"
+    await account.look_up(with_ids(), LegRole.PENDING)
+    assert params_of(transport.sent[-1])["origClientOrderId"] == "o00000000000000aap"
+
+
+async def test_no_such_order_is_none_and_no_other_failure_is() -> None:
+    _, account = account_of({"/order": error(-2013, "Order does not exist.")})
+    assert await account.look_up(with_ids(), LegRole.WORKING) is None
+    for answer, failure in ((error(-1000), VenueSilent), (error(-2026), VenueRefused)):
+        _, account = account_of({"/order": answer})
+        with pytest.raises(failure):
+            await account.look_up(with_ids(), LegRole.WORKING)
+
+
+async def test_a_prevented_self_match_is_an_expiry_that_names_itself() -> None:
+    _, account = account_of({"/order": reply(fixture("spot/rest_order_query_expired_in_match"))})
+    found = await account.look_up(with_ids(), LegRole.WORKING)
+    assert (found.status, found.expiry_reason) == (LegStatus.EXPIRED, "EXPIRED_IN_MATCH")
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("PENDING_CANCEL", LegStatus.OPEN),
+        ("PENDING_NEW", LegStatus.PENDING),
+        ("REJECTED", LegStatus.REJECTED),
+        ("SOMETHING_NEW", None),
+    ],
+)
+async def test_every_word_for_a_status(word: str, status: LegStatus | None) -> None:
+    row = fixture("spot/rest_order_query") | {"status": word, "expiryReason": "NONE"}
+    _, account = account_of({"/order": reply(row)})
+    found = await account.look_up(with_ids(), LegRole.WORKING)
+    assert (found.status, found.raw_status, found.expiry_reason) == (status, word, "")
+
+
+async def test_an_expired_leg_keeps_the_venues_reason() -> None:
+    row = fixture("spot/rest_order_query") | {"status": "EXPIRED", "expiryReason": "OTO_PHASE_ONE_EXPIRED"}
+    _, account = account_of({"openOrders": reply([row])})
+    (found,) = await account.open_orders(BTC)
+    assert found.expiry_reason == "OTO_PHASE_ONE_EXPIRED"
+
+
+def book(rows: list[dict[str, Any]], id_name: str) -> Callable[[Sent], Response]:
+    """A venue's list: at most 24 hours a window, at most 1000 rows a page, oldest first."""
+
+    def answer(request: Sent) -> Response:
+        query = {key: values[0] for key, values in parse_qs(urlsplit(request.url).query).items()}
+        start, end = int(query.get("startTime", 0)), int(query.get("endTime", 10**15))
+        assert "startTime" not in query or end - start <= 24 * 3600 * 1000
+        after = int(query.get(id_name, 0))
+        key = "orderId" if id_name == "orderId" else "id"
+        found = [row for row in rows if start <= row["time"] <= end and row[key] >= after]
+        return reply(found[: int(query["limit"])])
+
+    return answer
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 2500])
+async def test_a_sweep_finds_every_order_over_days_and_pages(count: int) -> None:
+    since = NOW - timedelta(days=3)
+    base = fixture("spot/rest_order_query")
+    rows = [base | {"orderId": n + 1, "time": to_ms(since) + n * 86_000} for n in range(count)]
+    early = [base | {"orderId": 0, "time": to_ms(since) - 1}]
+    _, account = account_of({"allOrders": book(early + rows, "orderId")})
+    found = await account.order_history(BTC, since)
+    assert [int(order.venue_order_id) for order in found] == list(range(1, count + 1))
+
+
+async def test_a_sweep_of_trades_skips_empty_days_and_pages_by_id() -> None:
+    base = fixture("spot/rest_my_trades")[0]
+    rows = [base | {"id": n, "time": to_ms(NOW) - 5000} for n in range(1, 1801)]
+    transport, account = account_of({"myTrades": book(rows, "fromId")})
+    trades = await account.trades_since(BTC, NOW - timedelta(days=2))
+    assert [trade.key for trade in trades] == [str(n) for n in range(1, 1801)]
+    assert transport.paths().count("myTrades") == 3  # an empty day, a full page, the rest
+
+
+async def test_a_trade_is_read_with_its_fee_and_key() -> None:
+    _, account = account_of({"myTrades": reply(fixture("spot/rest_my_trades"))})
+    (trade,) = await account.trades_of("BNBBTC", VenueOrderId("100234"))
+    assert (trade.key, trade.side, trade.quote) == ("28457", Side.BUY, Decimal("48.000012"))
+    assert trade.fee == Fee("BNB", Decimal("10.1"))
+
+
+async def test_balances_and_fees() -> None:
+    _, account = account_of(
+        {
+            "/account": reply(fixture("spot/rest_account")),
+            "/commission": reply(fixture("spot/rest_account_commission")),
+        }
+    )
+    assert (await account.balances())[0] == AssetBalance("BTC", Decimal("4723846.89208129"), Decimal(0))
+    # taker + buyer, and taker + seller, of the standard, special and tax parts
+    assert await account.fee_rates(BTC) == FeeRates(Decimal("0.05000282"), Decimal("0.06000290"))
+
+
+async def test_rules_of_a_symbol() -> None:
+    transport = FakeTransport()
+    rules = await venue_of(transport).instrument(BTC)
+    assert (rules.tick_size, rules.step_size) == (Decimal("0.000001"), Decimal("0.001"))
+    assert (rules.min_notional, rules.bid_multiplier_down) == (10, Decimal("0.2"))
+    assert (rules.opo_allowed, rules.max_num_orders, rules.max_num_order_lists) == (True, 25, 20)
+    transport.replies["exchangeInfo"] = error(-1121)
+    with pytest.raises(VenueRefused, match="unknown_symbol"):
+        await venue_of(transport).instrument("NOPE")
+
+
+async def test_a_signed_read_has_a_fresh_timestamp_on_every_try() -> None:
+    transport, account = account_of({"openOrders": [error(-1021), VenueSilent("timeout", "x"), reply([])]})
+    assert await account.open_orders(BTC) == ()
+    sent = [request for request in transport.sent if "openOrders" in request.url]
+    assert [int(params_of(one)["timestamp"]) - to_ms(NOW) for one in sent] == [AHEAD_MS] * 3
+    assert transport.paths().count("time") == 10  # measured anew after the refused timestamp
+
+
+# ------------------------------------------------------------------ stream
+
+ACK = {"id": "1", "status": 200, "result": {"subscriptionId": 0}}
+
+
+class Stopped(Exception):
+    """Enough was heard."""
+
+
+async def hear(*sockets: FakeSocket, until: int) -> tuple[list[StreamNews], FakeTransport, FakeClock]:
+    transport = FakeTransport()
+    transport.sockets = list(sockets)
+    venue = venue_of(transport)
+    news: list[StreamNews] = []
+
+    def sink(one: StreamNews) -> None:
+        news.append(one)
+        if len(news) == until:
+            raise Stopped
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Stopped):
+            await venue.account("1", FakeCredential("hmac")).run_stream(sink)
+    clock: Any = venue.clock
+    return news, transport, clock
+
+
+async def test_the_subscription_is_signed_and_its_answer_brings_the_stream_up() -> None:
+    socket = FakeSocket([ACK])
+    news, transport, _ = await hear(socket, until=1)
+    assert news == [StreamUp()]
+    assert transport.opened == ["wss://spot/ws-api/v3"]
+    assert socket.sent[0]["method"] == "userDataStream.subscribe.signature"
+    assert socket.sent[0]["params"] == {
+        "apiKey": "key",
+        "recvWindow": "2000",
+        "timestamp": str(to_ms(NOW) + AHEAD_MS),
+        "signature": "a+b/c=",
+    }
+
+
+async def test_a_trade_is_pushed_with_its_key_before_the_order() -> None:
+    news, _, _ = await hear(FakeSocket([ACK, fixture("spot/uds_execution_report_trade")]), until=3)
+    trade, order = news[1], news[2]
+    assert isinstance(trade, TradePushed)
+    assert (trade.trade.key, trade.trade.fee) == ("7", Fee("BNB", Decimal("0.001")))
+    assert (trade.trade.quantity, trade.trade.venue_order_id) == (2, "32")
+    assert isinstance(order, OrderPushed)
+    assert (order.order.status, order.order.executed_quantity) == (LegStatus.OPEN, 2)
+
+
+async def test_a_cancelled_order_is_told_by_the_id_it_was_placed_with() -> None:
+    news, _, _ = await hear(
+        FakeSocket([ACK, fixture("spot/synthetic_uds_execution_report_canceled")]), until=2
+    )
+    assert isinstance(news[1], OrderPushed)
+    assert (news[1].order.client_id, news[1].order.status) == ("w-0001", LegStatus.CANCELED)
+    assert news[1].order.list_id == "7"
+
+
+async def test_an_oto_lives_through_the_stream() -> None:
+    events = fixture("spot/synthetic_uds_seq_oto_place_partial_fill_release")
+    news, _, _ = await hear(FakeSocket([ACK, *events]), until=5)
+    statuses = [one.order.status for one in news if isinstance(one, OrderPushed)]
+    assert statuses[:2] == [LegStatus.OPEN, LegStatus.PENDING]
+
+
+async def test_money_events_are_a_hint_and_others_pass() -> None:
+    frames = [ACK, {"event": {"e": "listStatus"}}, fixture("spot/uds_outbound_account_position")]
+    news, _, _ = await hear(FakeSocket(frames), until=2)
+    assert news == [StreamUp(), BalancePushed()]
+
+
+async def test_a_server_that_is_going_is_left_for_another() -> None:
+    going = fixture("spot/wsapi_event_server_shutdown")
+    news, _, _ = await hear(FakeSocket([ACK, going]), FakeSocket([ACK]), until=3)
+    assert [type(one) for one in news] == [StreamUp, StreamDown, StreamUp]
+
+
+async def test_a_ban_is_waited_out_and_a_refused_key_asked_about_slowly() -> None:
+    banned = fixture("spot/wsapi_error_418_banned")
+    banned["error"]["data"]["retryAfter"] = to_ms(NOW) + 90_000
+    news, _, clock = await hear(FakeSocket([banned]), FakeSocket([ACK]), until=2)
+    assert isinstance(news[0], StreamDown)
+    assert clock.slept == [90.0]
+    revoked = FakeSocket([fixture("spot/wsapi_error_401_session_revoked")])
+    news, _, clock = await hear(revoked, FakeSocket([ACK]), until=2)
+    assert clock.slept == [60.0]
+
+
+async def test_an_account_that_is_not_permitted_says_so_on_reads() -> None:
+    _, account = account_of({"/account": error(-2015, status=401)})
+    with pytest.raises(CredentialRefused):
+        await account.balances()
