@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
+from otopilot import money
 from otopilot.instrument import Side, Venue
 from otopilot.money import ZERO
 from otopilot.order import OrderId, Trade, TradeKey, UserId
@@ -20,6 +21,7 @@ from otopilot.position import ScopeMember, VolumeScope, VolumeSide, VolumeWindow
 
 # No venue has trades before this; a history read from here on is whole.
 FIRST_MOMENT = datetime(2017, 1, 1, tzinfo=UTC)
+QUOTIENT_PLACES = 18  # of averages and shares, which may have no end; sums stay exact
 TAIL = 256  # own trades kept apart, so that a late one can be put in its place
 
 
@@ -53,7 +55,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def average_cost(self) -> Decimal | None:
         """Quote paid per base held."""
-        return self.cost / self.base if self.base > 0 else None
+        return money.truncate(self.cost / self.base, QUOTIENT_PLACES) if self.base > 0 else None
 
 
 def fold(inventory: Inventory, row: LedgerRow, base_asset: str) -> Inventory:
@@ -79,7 +81,8 @@ def fold(inventory: Inventory, row: LedgerRow, base_asset: str) -> Inventory:
     given = trade.quantity + fee_base
     # What was sold beyond the inventory has no known cost: it counts at its own price.
     covered = min(given, max(ZERO, inventory.base))
-    cost = inventory.cost * covered / inventory.base if covered else ZERO
+    share = inventory.cost * covered / inventory.base if covered else ZERO
+    cost = money.truncate(share, QUOTIENT_PLACES)
     if covered == inventory.base:
         cost = inventory.cost
     return Inventory(
