@@ -1,52 +1,32 @@
 """An order's life: its legs, its states, and the one function that changes them. Pure.
 
-State is derived from what is known of the legs. News merges like a lattice: trades are a
-set by their key and a leg's status only moves forward, so every order and repetition of
-reports ends in the same state (architecture 4).
+State is derived from what is known of the legs (leg.py), and news merges like a lattice, so
+every order and repetition of reports ends in the same order (architecture 4).
 """
 
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
 import msgspec
 
 from otopilot.instrument import Side, Venue
-from otopilot.money import ZERO
+from otopilot.leg import Fee as Fee
+from otopilot.leg import Leg as Leg
+from otopilot.leg import LegRole as LegRole
+from otopilot.leg import LegStatus as LegStatus
+from otopilot.leg import Report as Report
+from otopilot.leg import Trade as Trade
+from otopilot.leg import Traded as Traded
+from otopilot.leg import TradeKey as TradeKey
+from otopilot.leg import VenueOrderId as VenueOrderId
+from otopilot.leg import later
 
 UserId = NewType("UserId", str)
 StrategyId = NewType("StrategyId", str)
 ScopeId = NewType("ScopeId", str)
 OrderId = NewType("OrderId", str)  # ours, permanent
 RequestId = NewType("RequestId", str)  # the caller's: strategy/user/cycle/try
-VenueOrderId = NewType("VenueOrderId", str)  # theirs
-TradeKey = NewType("TradeKey", str)  # made by the venue adapter, unique within (user, symbol)
-
-
-class LegRole(StrEnum):
-    """An order's part: the only leg or an OTO's BUY; an OTO's SELL."""
-
-    WORKING = "working"
-    PENDING = "pending"
-
-
-class LegStatus(StrEnum):
-    """What is known of a leg at the venue, from nothing to its end."""
-
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-    OPEN = "open"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    CANCELED = "canceled"
-    FILLED = "filled"
-
-
-# A status only moves forward along this row. Two different ends cannot both be true; taking
-# the later one makes the merge independent of the order of arrival.
-_RANK = {status: rank for rank, status in enumerate(LegStatus)}
-_ENDED = frozenset({LegStatus.REJECTED, LegStatus.EXPIRED, LegStatus.CANCELED, LegStatus.FILLED})
 
 
 class OrderState(StrEnum):
@@ -99,26 +79,6 @@ class Purpose(StrEnum):
     FLATTEN = "flatten"
 
 
-class Fee(msgspec.Struct, frozen=True):
-    """A sum of fees in one asset."""
-
-    asset: str
-    amount: Decimal
-
-
-class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution as the venue's books tell it. Quantity in base, quote = price x quantity."""
-
-    key: TradeKey
-    side: Side
-    price: Decimal
-    quantity: Decimal
-    quote: Decimal
-    fee: Fee
-    traded_at: datetime
-    venue_order_id: VenueOrderId
-
-
 class Rejection(msgspec.Struct, frozen=True):
     """Why an order never came to be."""
 
@@ -133,41 +93,6 @@ class CancelWish(msgspec.Struct, frozen=True):
     role: LegRole
     reason: str
     wished_at: datetime
-
-
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit order at the venue. Prices in quote per base, quantities in base."""
-
-    role: LegRole
-    side: Side
-    asked_price: Decimal
-    price: Decimal
-    quantity: Decimal
-    client_id: str = ""
-    venue_order_id: VenueOrderId | None = None
-    status: LegStatus = LegStatus.UNKNOWN
-    reported_quantity: Decimal = ZERO
-    filled_quantity: Decimal = ZERO
-    filled_quote: Decimal = ZERO
-    fees: tuple[Fee, ...] = ()
-    trade_keys: tuple[TradeKey, ...] = ()
-    expiry_reason: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing more can happen to it at the venue."""
-        return self.status in _ENDED
-
-    @property
-    def settled(self) -> bool:
-        """It is over and every trade of it is in the ledger."""
-        return self.is_over and self.filled_quantity >= self.reported_quantity
-
-    @property
-    def unfilled(self) -> Decimal:
-        """Base that may still enter the ledger as trades of this leg."""
-        whole = self.reported_quantity if self.is_over else self.quantity
-        return max(ZERO, whole - self.filled_quantity)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,27 +187,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return next((wish for wish in self.wishes if wish.role is role), None)
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
-    """The venue's word on a leg. A report of an end carries the final cumulative quantity."""
-
-    role: LegRole
-    status: LegStatus
-    at: datetime
-    venue_order_id: VenueOrderId | None = None
-    list_id: str | None = None
-    quantity: Decimal | None = None
-    reported_quantity: Decimal = ZERO
-    expiry_reason: str = ""
-
-
-class Traded(msgspec.Struct, frozen=True, kw_only=True, tag="traded"):
-    """A trade of a leg, as read from the venue's books."""
-
-    role: LegRole
-    trade: Trade
-    at: datetime
-
-
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """The placement did not happen: the venue said no, or it never left."""
 
@@ -323,6 +227,7 @@ class IllegalTransition(Exception):
     def __init__(self, order: Order, state: OrderState, news: News) -> None:
         super().__init__(f"order {order.order_id}: {order.state} cannot become {state} by {news!r}")
         self.order = order
+        self.state = state
         self.news = news
 
 
@@ -349,12 +254,13 @@ def _apply(order: Order, news: News) -> Order:
         case Report():
             return _report(order, news)
         case Traded():
-            legs = tuple(_add_trade(leg, news.trade) if leg.role is news.role else leg for leg in order.legs)
+            legs = tuple(leg.with_trade(news.trade) if leg.role is news.role else leg for leg in order.legs)
             return _alive(order, legs)
         case Refused():
             if order.is_alive or order.rejection is not None:
                 return order
-            return msgspec.structs.replace(order, rejection=Rejection(news.kind, news.code, news.message))
+            rejection = Rejection(news.kind, news.code, news.message)
+            return msgspec.structs.replace(order, rejection=rejection, in_doubt=False)
         case Doubted():
             if order.state is not OrderState.SUBMITTING:
                 return order
@@ -373,13 +279,13 @@ def _apply(order: Order, news: News) -> Order:
 
 
 def _report(order: Order, news: Report) -> Order:
-    legs = tuple(_merge(leg, news) if leg.role is news.role else leg for leg in order.legs)
+    legs = tuple(leg.after(news) if leg.role is news.role else leg for leg in order.legs)
     if len(legs) > 1:
         working, pending = legs
         ended = working.is_over and working.status is not LegStatus.FILLED
-        if ended and working.reported_quantity == 0 and not pending.is_over:
+        if ended and working.reported_quantity == 0:
             # Nothing was bought, so the SELL can never be released; some venues send no word of it.
-            legs = (working, msgspec.structs.replace(pending, status=working.status))
+            legs = (working, msgspec.structs.replace(pending, status=later(pending.status, working.status)))
     accepted = order.accepted_at
     if news.role is LegRole.WORKING and news.status is not LegStatus.UNKNOWN:
         accepted = news.at if accepted is None else min(accepted, news.at)
@@ -388,46 +294,9 @@ def _report(order: Order, news: Report) -> Order:
 
 
 def _alive(order: Order, legs: tuple[Leg, ...]) -> Order:
-    """The order with these legs; proof of life ends a rejection (advance says whether that is legal)."""
-    rejection = order.rejection
-    if any(leg.status is not LegStatus.UNKNOWN for leg in legs):
-        rejection = None
-    return msgspec.structs.replace(order, legs=legs, rejection=rejection)
-
-
-def _merge(leg: Leg, news: Report) -> Leg:
-    status = max(leg.status, news.status, key=_RANK.__getitem__)
-    reported = max(leg.reported_quantity, news.reported_quantity)
-    # A pending leg that the venue sizes gets its quantity when it goes on the book.
-    on_book = _RANK[news.status] >= _RANK[LegStatus.OPEN]
-    quantity = news.quantity if news.quantity and on_book else leg.quantity
-    if status is LegStatus.FILLED:
-        reported = max(reported, quantity)
-    return msgspec.structs.replace(
-        leg,
-        status=status,
-        reported_quantity=reported,
-        quantity=quantity,
-        venue_order_id=leg.venue_order_id or news.venue_order_id,
-        expiry_reason=leg.expiry_reason or news.expiry_reason,
-    )
-
-
-def _add_trade(leg: Leg, trade: Trade) -> Leg:
-    if trade.key in leg.trade_keys:
-        return leg
-    fees = {fee.asset: fee.amount for fee in leg.fees}
-    fees[trade.fee.asset] = fees.get(trade.fee.asset, ZERO) + trade.fee.amount
-    return msgspec.structs.replace(
-        leg,
-        # A trade proves that the leg is, or was, on the book.
-        status=max(leg.status, LegStatus.OPEN, key=_RANK.__getitem__),
-        venue_order_id=leg.venue_order_id or trade.venue_order_id,
-        filled_quantity=leg.filled_quantity + trade.quantity,
-        filled_quote=leg.filled_quote + trade.quote,
-        fees=tuple(Fee(asset, amount) for asset, amount in sorted(fees.items())),
-        trade_keys=tuple(sorted((*leg.trade_keys, trade.key))),
-    )
+    """The order with these legs; proof of life ends doubt and rejection (advance says whether legally)."""
+    changed = msgspec.structs.replace(order, legs=legs)
+    return msgspec.structs.replace(changed, in_doubt=False, rejection=None) if changed.is_alive else changed
 
 
 def _named_after(leg: Leg) -> OrderState:
