@@ -7,13 +7,15 @@ from order_service.ledger import AccountKey
 from order_service.sessions import Sessions
 from order_service.transaction import Transaction
 from order_service.venues.port import AssetBalance, CredentialRefused, VenueError
-from otopilot import log
+from otopilot import log, money
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
 from otopilot.order import ScopeId, StrategyId, UserId
 from otopilot.position import Position, ScopeVolume, User, VolumeScope
 
 _log = log.get("accounts")
+
+_PLACES = 18  # of figures that come of a division; the wire takes thirty
 
 
 class Accounts:
@@ -100,6 +102,7 @@ class Accounts:
 
 def _position(books: Books, account: AccountKey, strategy: StrategyId, user: User) -> Position:
     inventory = books.ledger.inventory(account)
+    average = inventory.average_cost
     cycle = books.cycles.get((strategy, account), 0)
     live = [
         order for order in books.live_orders(account) if not order.is_over or order.order_id in books.held
@@ -110,10 +113,10 @@ def _position(books: Books, account: AccountKey, strategy: StrategyId, user: Use
         cycle_orders=tuple(books.orders_of_cycle(strategy, account, cycle)) if cycle else (),
         open_orders=tuple(live),
         inventory=inventory.base,
-        inventory_cost=inventory.cost,
+        inventory_cost=money.truncate(inventory.cost, _PLACES),
         uncovered=books.uncovered(account),
-        average_cost=inventory.average_cost,
-        realised_cost=inventory.realised_cost,
+        average_cost=None if average is None else money.truncate(average, _PLACES),
+        realised_cost=money.truncate(inventory.realised_cost, _PLACES),
         cost_complete=inventory.cost_complete,
         bought_quote=inventory.bought_quote,
         sold_quote=inventory.sold_quote,
