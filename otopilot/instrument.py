@@ -100,8 +100,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
         The SELL is counted net of fee, the BUY at the lowest price that may be applied.
         """
-        buy = max(self.min_quantity, self.min_notional / lowest_buy)
-        sold = money.ceil_to(max(self.min_quantity, self.min_notional / sell), self.step_size)
+        least = max(self.min_quantity, self.step_size)
+        buy = max(least, self.min_notional / lowest_buy)
+        sold = money.ceil_to(max(least, self.min_notional / sell), self.step_size)
         return max(money.ceil_to(buy, self.step_size), money.ceil_to(sold / (ONE - fee_rate), self.step_size))
 
     def violations(

@@ -6,20 +6,42 @@ credentials, which never print themselves.
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
-_SECRET_KEYS = ("secret", "cookie", "token", "signature", "apikey", "api_key", "private_key", "authorization")
+_SECRET_KEYS = (
+    "secret",
+    "cookie",
+    "token",
+    "signature",
+    "apikey",
+    "api_key",
+    "api-key",
+    "private_key",
+    "authorization",
+    "listenkey",
+    "listen_key",
+    "password",
+)
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the value of every key whose name speaks of a secret."""
-    for key in event:
-        if any(word in key.lower() for word in _SECRET_KEYS):
-            event[key] = "[redacted]"
+    """Replace the value of every key whose name speaks of a secret, however deep it lies."""
+    for key, value in event.items():
+        event[key] = _safe(key, value)
     return event
+
+
+def _safe(key: str, value: object) -> object:
+    if any(word in key.lower() for word in _SECRET_KEYS):
+        return "[redacted]"
+    if isinstance(value, Mapping):
+        return {inner: _safe(str(inner), each) for inner, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe(key, each) for each in value]
+    return value
 
 
 def configure(service: str, level: str) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ from otopilot.settings import Endpoint, Settings
 
 REFUSED_TO_START = 4  # exit code; the parent does not restart such a child (architecture 2)
 ERROR_DOMAIN = "otopilot"
+# An error with its details travels as metadata, where 16 KiB is the usual end of it: a wrong
+# configuration says more than that, all at once.
+LARGEST_ERROR = 1 << 20
+MOST_PROBLEMS = 500
 
 _log = log.get("rpc")
 
@@ -115,6 +119,7 @@ def channel(target: str) -> grpc.aio.Channel:
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2_000),
+            ("grpc.max_metadata_size", LARGEST_ERROR),
         ],
     )
 
@@ -145,11 +150,14 @@ def problems_of(error: grpc.RpcError) -> list[str]:
 
 
 class BadRequest(Fault):
-    """INVALID_ARGUMENT with every problem as a line of its own."""
+    """INVALID_ARGUMENT with every (place, problem) as a line of its own."""
 
     def __init__(self, reason: str, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__(grpc.StatusCode.INVALID_ARGUMENT, reason, "\n".join(text for _, text in problems))
-        self.problems = problems
+        self.problems = list(problems[:MOST_PROBLEMS])
+        if len(problems) > MOST_PROBLEMS:
+            self.problems.append(("", f"and {len(problems) - MOST_PROBLEMS} more"))
+        message = "\n".join(text for _, text in self.problems)
+        super().__init__(grpc.StatusCode.INVALID_ARGUMENT, reason, message)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], fault: Fault) -> None:
@@ -209,8 +217,10 @@ def _guard_unary(call: Any, method: str) -> Any:
 def _guard_stream(call: Any, method: str) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            async for item in call(request, context):
-                yield item
+            # Closed with this one, not by the garbage collector: a reader that left takes its resources along.
+            async with aclosing(call(request, context)) as items:
+                async for item in items:
+                    yield item
         except Fault as fault:
             await _abort(context, fault)
         except Exception as error:

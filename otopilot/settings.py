@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
 
 Secret = SecretStr
 
@@ -112,34 +113,52 @@ def load(file: Path | None = None) -> Settings:
     """
     chosen = file or (Path(os.environ["OTOPILOT_SETTINGS"]) if "OTOPILOT_SETTINGS" in os.environ else None)
     path = chosen or DEFAULT_FILE
-    raw: Any = {}
-    if chosen or path.exists():
-        try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SettingsError(f"{path}: {error}") from error
-        if not isinstance(raw, dict):
-            raise SettingsError(f"{path}: a mapping is wanted at the top")
+    raw = _read(path) if chosen or path.exists() else {}
     try:
         settings = Settings(**raw)
     except ValidationError as error:
         # Never the values: one of them may be a secret put in the wrong place.
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [f"{_place(path, problem['loc'])}: {problem['msg']}" for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from None
+    except UnreadableSource as error:
+        raise SettingsError(f"environment: {error}") from None
     check_bind(settings, settings.market, settings.order, settings.strategy)
     return settings
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.MarkedYAMLError as error:
+        # Not the whole error: it quotes lines of the file.
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SettingsError(f"{path}{where}: {error.problem or error.context}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise SettingsError(f"{path}: a mapping of names is wanted at the top")
+    return raw
+
+
+def _place(path: Path, loc: tuple[int | str, ...]) -> str:
+    """Where the value came from: a variable of the environment, or the file."""
+    variable = "OTOPILOT_" + "__".join(str(part) for part in loc).upper()
+    return variable if variable in os.environ else f"{path}: {'.'.join(str(part) for part in loc)}"
+
+
 def check_bind(settings: Settings, *endpoints: Endpoint) -> None:
     """Without TLS and tokens nothing listens beyond loopback (architecture 9). Raises SettingsError."""
-    for endpoint in endpoints:
-        if _is_loopback(endpoint.host):
-            continue
-        if settings.mode != "paper" or not settings.container_bind:
-            raise SettingsError(
-                f"host {endpoint.host}: only loopback addresses are allowed without TLS and tokens "
-                "(a container in paper mode sets container_bind: true)"
-            )
+    if settings.mode == "paper" and settings.container_bind:
+        return
+    problems = [
+        f"host {endpoint.host}: only loopback addresses are allowed without TLS and tokens "
+        "(a container in paper mode sets container_bind: true)"
+        for endpoint in endpoints
+        if not _is_loopback(endpoint.host)
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def _is_loopback(host: str) -> bool:

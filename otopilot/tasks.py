@@ -36,10 +36,11 @@ class TaskOwner:
 
     async def close(self) -> None:
         """Cancel everything and wait until it is gone."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Again until none is left: a task that is cancelled may spawn another to tidy up.
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __aenter__(self) -> "TaskOwner":
         return self

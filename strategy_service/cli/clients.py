@@ -53,6 +53,7 @@ def connect(target: str) -> grpc.Channel:
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1_000),
+            ("grpc.max_metadata_size", 1 << 20),  # a wrong configuration has many problems, told at once
         ],
     )
 
