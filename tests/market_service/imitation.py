@@ -34,6 +34,7 @@ class Imitation:
         self.url = ""
         self.trades: dict[str, list[dict[str, Any]]] = {}
         self.muted = False  # sockets stay open and answer pings, but bring nothing
+        self.mute: set[str] = set()  # symbols that sockets bring nothing of
         self.status = 200  # what REST answers
         self.headers: dict[str, str] = {}
         self.body: bytes | None = None  # instead of the right answer
@@ -46,7 +47,7 @@ class Imitation:
         rows = self.trades.setdefault(symbol, [])
         row = {"a": len(rows) + 1, "p": price, "q": "1", "f": 1, "l": 1, "T": now_ms(), "m": False} | other
         rows.append(row)
-        if not self.muted:
+        if not self.muted and symbol not in self.mute:
             await self.say(symbol, {"e": "aggTrade", "E": now_ms(), "s": symbol, **row})
 
     async def say(self, symbol: str, data: object) -> None:

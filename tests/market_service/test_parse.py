@@ -130,6 +130,25 @@ def test_a_spot_symbol_has_the_rules_of_its_limit_order_filters() -> None:
     assert btc.opo_allowed
 
 
+def test_a_filter_part_that_is_zero_is_off() -> None:
+    info = json.loads(fixture("spot/composed_rest_exchange_info_one_symbol.json"))
+    for rule in info["symbols"][0]["filters"]:
+        rule |= {
+            key: "0.00000000" for key in ("maxPrice", "minPrice", "maxQty", "maxNotional") if key in rule
+        }
+    btc = spot_parse.read_listing(json.dumps(info).encode()).instruments["BTCUSDT"]
+    assert (btc.min_price, btc.max_price, btc.max_quantity, btc.max_notional) == (0, None, None, None)
+
+
+def test_a_symbol_without_a_step_is_set_aside() -> None:
+    info = json.loads(fixture("spot/composed_rest_exchange_info_one_symbol.json"))
+    rules = info["symbols"][0]["filters"]
+    info["symbols"][0]["filters"] = [rule for rule in rules if rule["filterType"] != "LOT_SIZE"]
+    found = spot_parse.read_listing(json.dumps(info).encode())
+    assert not found.instruments
+    assert "step" in found.unreadable["BTCUSDT"]
+
+
 def test_spot_trades_and_tickers_are_read() -> None:
     tick = aggregate_trades.newest_of_rows(fixture("spot/rest_agg_trades.json"), "LTCBTC", NOW)
     assert tick is not None

@@ -219,19 +219,33 @@ async def test_a_cut_socket_is_opened_again(venue: Imitation, market: Stub) -> N
     assert moved.source == pb.PRICE_SOURCE_STREAM
 
 
-async def test_a_socket_that_stays_silent_while_the_symbol_trades_is_replaced(
-    venue: Imitation, market: Stub
-) -> None:
+async def test_a_silent_socket_that_no_read_vouches_for_is_replaced(venue: Imitation, market: Stub) -> None:
     await venue.trade(KOGE, "48")
     stream = watching(market)
     await until(stream, lambda price: True)
     await subscribed(venue)
-    venue.muted = True
+    venue.muted, venue.status = True, 500
+    async with asyncio.timeout(8):
+        while venue.connects == 1:
+            await asyncio.sleep(0.05)
+    stream.cancel()
+
+
+async def test_a_socket_that_brings_one_symbol_and_forgets_another_is_replaced(
+    venue: Imitation, market: Stub
+) -> None:
+    await venue.trade(KOGE, "48")
+    await venue.trade("ALPHA_373USDT", "1")
+    stream = watching(market, alpha(), alpha("ALPHA_373USDT"))
+    await until(stream, lambda price: True)
+    await subscribed(venue, 2)
+    venue.mute = {KOGE}
     async with asyncio.timeout(8):
         for number in range(1000):
             if venue.connects > 1:
                 break
             await venue.trade(KOGE, str(50 + number))
+            await venue.trade("ALPHA_373USDT", str(1 + number))
             await asyncio.sleep(0.1)
     assert venue.connects == 2
     stream.cancel()
