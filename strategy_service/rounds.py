@@ -244,7 +244,7 @@ def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor
         turn.set(fresh=False, not_before=turn.now + _SCOPE_SECONDS)
         turn.wake(turn.state.not_before)
         return None
-    return smallest  # the only overshoot there is (product 3.2)
+    return state.smallest or smallest  # the only overshoot there is (product 3.2)
 
 
 def over(turn: Turn, reason: str) -> bool:
@@ -263,6 +263,7 @@ def over(turn: Turn, reason: str) -> bool:
         amount=ZERO,
         spent=ZERO,
         step=0,
+        smallest=None,
         fresh=False,
         waiting=msgspec.structs.replace(state.waiting, code="position", text=f"round ended: {reason}"),
     )
@@ -298,6 +299,8 @@ def buy_denied(turn: Turn, news: Denied) -> None:
     else:
         default = (news.reason.lower(), Condition.BLOCKED, 2.0)
         code, condition, seconds = _DENIALS.get(news.reason, default)
+    if hint := news.metadata.get("smallest_quantity"):
+        turn.set(smallest=money.parse(hint))
     turn.set(not_before=turn.now + seconds, fresh=turn.state.fresh and news.reason in _UNREAD)
     turn.wait(code, news.message, turn.state.not_before, condition)
 

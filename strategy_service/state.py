@@ -234,6 +234,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     try_number: int = 0  # of the next placement
     step: int = 0
     missed: Decimal | None = None  # applied price of the BUY that missed its timeout
+    smallest: Decimal | None = None  # base of the smallest order, as the last denial told it
     strikes: int = 0  # placements in a row that came to nothing without having been on the book
 
     asked: Placement | None = None
