@@ -217,7 +217,7 @@ def _guard_unary(call: Any, method: str) -> Any:
 def _guard_stream(call: Any, method: str) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            # Closed with this one, not by the garbage collector: a reader that left takes its resources along.
+            # Closed with this one, not by the garbage collector: who left holds nothing any more.
             async with aclosing(call(request, context)) as items:
                 async for item in items:
                     yield item
