@@ -69,7 +69,7 @@ class Admission:
         reference = market.last_price if banded else None
         if terms.quantity:
             check_order(market.instrument, terms, reference)
-        else:
+        elif terms.kind != "MARKET":
             check_price(market.instrument, terms.price, reference)
         self._check_client_id(account, terms.client_id)
 

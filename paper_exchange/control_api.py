@@ -280,6 +280,7 @@ def _balances(account: Account) -> Row:
 def _plain(record: Order | Fill) -> Row:
     """A record as JSON values, amounts as plain digits."""
     row = msgspec.structs.asdict(record)
+    row.pop("prevented_matches", None)
     venue, _, user_id = row.pop("account").partition("/")
     plain = {key: text(value) if isinstance(value, Decimal) else value for key, value in row.items()}
     return {"venue": venue, "user_id": user_id} | plain

@@ -6,20 +6,22 @@ lack of money except the release of a pending leg, which then ends EXPIRED (bina
 
 from collections import deque
 from decimal import Decimal
-from typing import NamedTuple
 
+from paper_exchange import self_trade
 from paper_exchange.accounts import credit, free_of, lock, spend_locked, unlock
+from paper_exchange.config import Instrument
 from paper_exchange.filters import check_notional, check_price, check_quantity
 from paper_exchange.market import Market
 from paper_exchange.matching import Quote, crosses, opposite
 from paper_exchange.model import (
     OPEN,
-    AggTrade,
     BookEvent,
     Execution,
     Fill,
     Order,
     OrderList,
+    PreventedMatch,
+    Refusal,
     Refused,
     Side,
     Status,
@@ -33,21 +35,13 @@ from paper_exchange.order_lists import (
     sibling_status,
 )
 from paper_exchange.state import State
+from paper_exchange.tape import Match, aggregate
 
 ENDING: dict[Status, Execution] = {
     Status.CANCELED: "CANCELED",
     Status.EXPIRED: "EXPIRED",
     Status.EXPIRED_IN_MATCH: "TRADE_PREVENTION",
 }
-
-
-class Match(NamedTuple):
-    """One match of a sweep, for the tape."""
-
-    match_id: int
-    price: Decimal
-    quantity: Decimal
-    quote: Decimal
 
 
 class Engine:
@@ -95,7 +89,7 @@ class Engine:
         state, market = self._state, self._state.markets[order.symbol]
         order.priority = self._next_priority()
         state.touch_order(order)
-        if order.kind == "LIMIT_MAKER" and self.would_match(order.symbol, order.side, order.price):
+        if self._would_take(order):
             return self.end(order, Status.EXPIRED, "REJECTED")
         settings = state.settings(order.symbol)
         if settings.partial_fill_probability and state.rng.random() < settings.partial_fill_probability:
@@ -107,7 +101,9 @@ class Engine:
             return self.end(order, Status.EXPIRED, "UNFILLED_FOK_ORDER_EXPIRED")
         self._sweep(market, order)
         if order.status in OPEN:
-            if order.time_in_force == "IOC":
+            if order.kind == "MARKET":
+                self.end(order, Status.EXPIRED, "INSUFFICIENT_LIQUIDITY")
+            elif order.time_in_force == "IOC":
                 self.end(order, Status.EXPIRED, "UNFILLED_IOC_QUANTITY_EXPIRED")
             else:
                 self.rest(order)
@@ -123,6 +119,16 @@ class Engine:
     def would_match(self, symbol: str, side: Side, price: Decimal) -> bool:
         best = self._state.markets[symbol].book.best(opposite(side))
         return best is not None and crosses(side, price, best.price)
+
+    def _would_take(self, order: Order) -> bool:
+        return order.kind == "LIMIT_MAKER" and self.would_match(order.symbol, order.side, order.price)
+
+    def market_price(self, symbol: str, side: Side, quantity: Decimal) -> Decimal:
+        """The worst price a market order of this size meets now; Refused when nobody quotes."""
+        price = self._state.markets[symbol].book.price_to_take(side, quantity)
+        if price is None:
+            raise Refused(Refusal.NO_LIQUIDITY)
+        return price
 
     # Trading.
 
@@ -155,13 +161,16 @@ class Engine:
     def _prevent(self, taker: Order, maker: Order) -> bool:
         """Self-trade prevention by the taker's mode (binance-spot 9); True if it acted."""
         owners = [self._state.accounts.owner(key) for key in (taker.account, maker.account)]
-        same_group = owners[0].trade_group != -1 and owners[0].trade_group == owners[1].trade_group
-        if taker.stp == "NONE" or not (taker.account == maker.account or same_group):
+        if not self_trade.is_prevented(taker, *owners):
             return False
-        if taker.stp in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
-            self.end(maker, Status.EXPIRED_IN_MATCH)
-        if taker.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
-            self.end(taker, Status.EXPIRED_IN_MATCH)
+        record = self._state.markets[taker.symbol].record
+        prevention = self_trade.prevented_match(taker, maker, record.prevented_id)
+        record.prevented_id += 1
+        for order in (maker, taker):
+            order.prevented_matches = (*order.prevented_matches, prevention)
+        for order in self_trade.ending(taker, maker):
+            order.prevented += order.open_quantity
+            self.end(order, Status.EXPIRED_IN_MATCH, prevention=prevention)
         return True
 
     def _match(self, market: Market, taker: Order | None, maker: Quote, quantity: Decimal) -> Match:
@@ -246,29 +255,14 @@ class Engine:
 
     def _print(self, market: Market, matches: list[Match], taker_side: Side) -> None:
         """Put a sweep on the tape, one public trade a price."""
-        group: list[Match] = []
-        for match in [*matches, None]:
-            if group and (match is None or match.price != group[0].price):
-                market.record.agg_id += 1
-                trade = AggTrade(
-                    agg_id=market.record.agg_id,
-                    symbol=market.instrument.symbol,
-                    price=group[0].price,
-                    quantity=sum((m.quantity for m in group), ZERO),
-                    quote=sum((m.quote for m in group), ZERO),
-                    first_id=group[0].match_id,
-                    last_id=group[-1].match_id,
-                    buyer_is_maker=taker_side == "SELL",
-                    time_ms=self._state.now_ms,
-                )
-                self._state.add_trade(market, trade)
-                group = []
-            if match is not None:
-                group.append(match)
+        for trade in aggregate(matches, market.record, taker_side, self._state.now_ms):
+            self._state.add_trade(market, trade)
 
     # Ends and lists.
 
-    def end(self, order: Order, status: Status, reason: str = "") -> None:
+    def end(
+        self, order: Order, status: Status, reason: str = "", prevention: PreventedMatch | None = None
+    ) -> None:
         """Cancel or expire an open order, give its funds back, and move its list on."""
         state = self._state
         market = state.markets[order.symbol]
@@ -284,7 +278,7 @@ class Engine:
             state.announce(BookEvent(order.symbol, state.now_ms))
         state.touch_account(account, asset)
         state.touch_order(order)
-        state.announce_order(order, ENDING[status])
+        state.announce_order(order, ENDING[status], prevention=prevention)
         if order.list_id is not None:
             self._after_ended(state.lists[order.list_id], order)
 
@@ -351,19 +345,28 @@ class Engine:
         pending.locked = ZERO
         pending.quantity = release_quantity(order_list, working, pending, instrument, settings, others)
         pending.status = Status.NEW
-        pending.working_ms = state.now_ms
         try:
-            check_price(instrument, pending.price, None)
-            check_quantity(instrument, pending.quantity)
-            check_notional(instrument, pending.price, pending.quantity)
+            self._check_release(instrument, pending)
             self.lock_funds(pending)
         except Refused:
             self.end(pending, Status.EXPIRED, "REJECTED")
             return None
+        pending.working_ms = state.now_ms
         state.touch_list(order_list)
         state.touch_order(pending)
         state.announce_order(pending, "NEW")
         return pending
+
+    def _check_release(self, instrument: Instrument, pending: Order) -> None:
+        """What can still refuse a pending leg at its release, funds apart (binance-spot 4.4, row 10)."""
+        check_quantity(instrument, pending.quantity)
+        if pending.kind == "MARKET":
+            pending.price = self.market_price(pending.symbol, pending.side, pending.quantity)
+            return
+        check_price(instrument, pending.price, None)
+        check_notional(instrument, pending.price, pending.quantity)
+        if self._would_take(pending):
+            raise Refused(Refusal.WOULD_MATCH)
 
     # Counters.
 

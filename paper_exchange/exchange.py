@@ -9,8 +9,11 @@ nothing changed.
 import copy
 import heapq
 import random
+import string
 from decimal import Decimal
 from typing import NamedTuple
+
+import msgspec
 
 from paper_exchange.accounts import credit
 from paper_exchange.admission import Admission
@@ -32,9 +35,11 @@ from paper_exchange.model import (
     Status,
     VenueName,
 )
-from paper_exchange.numbers import ZERO
+from paper_exchange.numbers import ZERO, floor_to
 from paper_exchange.state import Sink, State
 from paper_exchange.store import Store
+
+_LETTERS = string.ascii_letters + string.digits
 
 
 class PlacedList(NamedTuple):
@@ -157,6 +162,8 @@ class Exchange:
 
     def place(self, account: Account, terms: NewOrder) -> Order:
         """Accept an order; its state when the answer leaves."""
+        if terms.kind == "MARKET":
+            terms = self._price_market(account, terms)
         self._admission.check_order(account, terms)
         order = self._new_order(account, terms, Status.NEW)
         self._engine.lock_funds(order)
@@ -227,7 +234,22 @@ class Exchange:
         """Fresh hex for a client id or a key."""
         return f"{self.state.rng.getrandbits(digits * 4):0{digits}x}"
 
+    def mint_id(self) -> str:
+        """A client id as Spot makes them: 22 letters and digits."""
+        return "".join(self.state.rng.choices(_LETTERS, k=22))
+
     # Acceptance.
+
+    def _price_market(self, account: Account, terms: NewOrder) -> NewOrder:
+        """A market order's worst price, and its quantity if it only says how much quote it wants."""
+        instrument = self.market(terms.symbol, account.venue).instrument
+        quantity = terms.quantity
+        if not quantity:
+            best = self._engine.market_price(terms.symbol, terms.side, ZERO)
+            worst = self._engine.market_price(terms.symbol, terms.side, terms.quote_wanted / best)
+            quantity = floor_to(terms.quote_wanted / worst, instrument.step_size)
+        price = self._engine.market_price(terms.symbol, terms.side, quantity)
+        return msgspec.structs.replace(terms, price=price, quantity=quantity)
 
     def _new_order(self, account: Account, terms: NewOrder, status: Status) -> Order:
         now = self.state.now_ms
@@ -248,6 +270,7 @@ class Exchange:
             stp=terms.stp,
             working_ms=now if status is Status.NEW else None,
             strategy=dict(terms.strategy),
+            quote_wanted=terms.quote_wanted,
         )
 
     def _new_list(self, account: Account, terms: NewList) -> PlacedList:

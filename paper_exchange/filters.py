@@ -38,6 +38,8 @@ def check_notional(instrument: Instrument, price: Decimal, quantity: Decimal) ->
 
 def check_order(instrument: Instrument, order: NewOrder, reference: Decimal | None) -> None:
     """All filters that need no account; raises Refused with the first that fails."""
+    if order.kind == "MARKET":
+        return check_quantity(instrument, order.quantity)
     check_price(instrument, order.price, reference)
     check_quantity(instrument, order.quantity)
-    check_notional(instrument, order.price, order.quantity)
+    return check_notional(instrument, order.price, order.quantity)

@@ -24,6 +24,7 @@ class MarketRecord(msgspec.Struct):
     match_id: int = FIRST_MATCH_ID
     agg_id: int = 0
     update_id: int = 1
+    prevented_id: int = 0
 
 
 class Market:

@@ -89,6 +89,16 @@ class Book:
             total += quote.quantity
         return total
 
+    def price_to_take(self, side: Side, quantity: Decimal) -> Decimal | None:
+        """The worst price an order of this side meets while it takes so much, or all there is."""
+        worst = None
+        for quote in self._sides[opposite(side)]:
+            worst = quote.price
+            quantity -= quote.quantity
+            if quantity <= 0:
+                break
+        return worst
+
     def thin_house(self, side: Side, limit: Decimal, keep: Decimal) -> None:
         """Withdraw house quotes an order could reach, all but `keep`: what then fills is partial."""
         for quote in list(self._sides[opposite(side)]):

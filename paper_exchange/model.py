@@ -15,6 +15,7 @@ VenueName = Literal["alpha", "spot"]
 Side = Literal["BUY", "SELL"]
 ListKind = Literal["OTO", "OPO"]
 Leg = Literal["working", "pending"]
+OrderKind = Literal["LIMIT", "LIMIT_MAKER", "MARKET"]
 Execution = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION"]
 StpMode = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
@@ -53,6 +54,7 @@ class Refusal(StrEnum):
     LIST_NOT_ALLOWED = "list_not_allowed"
     UNKNOWN_ORDER = "unknown_order"
     PENDING_NOT_CANCELLABLE = "pending_not_cancellable"
+    NO_LIQUIDITY = "no_liquidity"
 
 
 class Refused(Exception):
@@ -83,8 +85,22 @@ class Account(msgspec.Struct):
         return f"{self.venue}/{self.user_id}"
 
 
+class PreventedMatch(msgspec.Struct, frozen=True):
+    """A self-trade that did not happen: what each side lost by it (binance-spot 9)."""
+
+    prevented_id: int
+    taker_order_id: int
+    maker_order_id: int
+    price: Decimal
+    taker_quantity: Decimal
+    maker_quantity: Decimal
+
+
 class Order(msgspec.Struct):
-    """An accepted order. `priority` is its place in the time queue once it is matchable."""
+    """An accepted order. `priority` is its place in the time queue once it is matchable.
+
+    A MARKET order's price is the worst it may trade at, fixed when it is accepted or released.
+    """
 
     order_id: int
     account: str
@@ -96,7 +112,7 @@ class Order(msgspec.Struct):
     created_ms: int
     updated_ms: int
     client_id: str
-    kind: Literal["LIMIT", "LIMIT_MAKER"] = "LIMIT"
+    kind: OrderKind = "LIMIT"
     time_in_force: TimeInForce = "GTC"
     stp: StpMode = "NONE"
     executed: Decimal = Decimal(0)
@@ -112,6 +128,8 @@ class Order(msgspec.Struct):
     original_client_id: str = ""
     expiry_reason: str = ""
     strategy: dict[str, int] = {}
+    quote_wanted: Decimal = Decimal(0)
+    prevented_matches: tuple[PreventedMatch, ...] = ()
 
     @property
     def open_quantity(self) -> Decimal:
@@ -157,17 +175,21 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class NewOrder(msgspec.Struct, frozen=True):
-    """What a surface asks the exchange to accept; the terms of one leg."""
+    """What a surface asks the exchange to accept; the terms of one leg.
+
+    A MARKET order gives no price, and either a quantity or the quote amount it wants to trade.
+    """
 
     symbol: str
     side: Side
     price: Decimal
     quantity: Decimal
     client_id: str = ""
-    kind: Literal["LIMIT", "LIMIT_MAKER"] = "LIMIT"
+    kind: OrderKind = "LIMIT"
     time_in_force: TimeInForce = "GTC"
     stp: StpMode = "NONE"
     strategy: dict[str, int] = {}
+    quote_wanted: Decimal = Decimal(0)
 
 
 class NewList(msgspec.Struct, frozen=True):
@@ -187,6 +209,7 @@ class OrderEvent(msgspec.Struct, frozen=True):
     fill: Fill | None
     event_id: int
     time_ms: int
+    prevention: PreventedMatch | None = None
 
 
 class ListEvent(msgspec.Struct, frozen=True):
@@ -208,7 +231,7 @@ class BalanceEvent(msgspec.Struct, frozen=True):
 
 
 class AggTrade(msgspec.Struct, frozen=True):
-    """A public trade: neighbouring matches of one sweep at one price."""
+    """A public trade: neighbouring matches of one sweep at one price; `sizes` if they are several."""
 
     agg_id: int
     symbol: str
@@ -219,6 +242,7 @@ class AggTrade(msgspec.Struct, frozen=True):
     last_id: int
     buyer_is_maker: bool
     time_ms: int
+    sizes: tuple[Decimal, ...] = ()
 
 
 class BookEvent(msgspec.Struct, frozen=True):

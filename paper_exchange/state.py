@@ -28,6 +28,7 @@ from paper_exchange.model import (
     Order,
     OrderEvent,
     OrderList,
+    PreventedMatch,
 )
 from paper_exchange.oracle import Oracle
 from paper_exchange.store import Store
@@ -165,12 +166,19 @@ class State:
     def announce(self, event: Event) -> None:
         self._events.append(event)
 
-    def announce_order(self, order: Order, execution: Execution, fill: Fill | None = None) -> None:
+    def announce_order(
+        self,
+        order: Order,
+        execution: Execution,
+        fill: Fill | None = None,
+        prevention: PreventedMatch | None = None,
+    ) -> None:
         self.world.event_id += 1
         order.updated_ms = self.now_ms
         self._changed["order", str(order.order_id)] = order
         snapshot = copy.copy(order)
-        self._events.append(OrderEvent(snapshot, execution, fill, self.world.event_id, self.now_ms))
+        event_id = self.world.event_id
+        self._events.append(OrderEvent(snapshot, execution, fill, event_id, self.now_ms, prevention))
 
     def announce_list(self, order_list: OrderList) -> None:
         working, pending = self.legs(order_list)

@@ -6,10 +6,12 @@ are written in rings so the disk does not grow with time.
 
 from collections import deque
 from decimal import Decimal
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from paper_exchange.model import AggTrade
+from paper_exchange.model import AggTrade, Side
 from paper_exchange.numbers import ZERO
 
 TRADES_KEPT = 1000
@@ -44,6 +46,44 @@ class Candle(msgspec.Struct):
         self.last_id = other.last_id
         self.taker_base += other.taker_base
         self.taker_quote += other.taker_quote
+
+
+class Match(NamedTuple):
+    """One match of a sweep."""
+
+    match_id: int
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+
+
+class Counter(Protocol):
+    """Where a symbol's public trades are counted."""
+
+    symbol: str
+    agg_id: int
+
+
+def aggregate(matches: list[Match], counter: Counter, taker_side: Side, now_ms: int) -> list[AggTrade]:
+    """A sweep as public trades, one a price."""
+    trades = []
+    for price, group in groupby(matches, lambda match: match.price):
+        same = list(group)
+        counter.agg_id += 1
+        trade = AggTrade(
+            agg_id=counter.agg_id,
+            symbol=counter.symbol,
+            price=price,
+            quantity=sum((match.quantity for match in same), ZERO),
+            quote=sum((match.quote for match in same), ZERO),
+            first_id=same[0].match_id,
+            last_id=same[-1].match_id,
+            buyer_is_maker=taker_side == "SELL",
+            time_ms=now_ms,
+            sizes=tuple(match.quantity for match in same) if len(same) > 1 else (),
+        )
+        trades.append(trade)
+    return trades
 
 
 class Tape:
