@@ -21,6 +21,9 @@ from strategy_service.cli.status import at_least, cost, inventory, state_word
 
 PLAIN_SECONDS = 5.0
 DRAW_SECONDS = 0.25
+WIDEST = 140
+WIDE = 120  # columns; below, bars and words are cut short
+_CALM = (pb.USER_RUN_STATE_RUNNING, pb.USER_RUN_STATE_REACHED)
 STATE_STYLE = {
     pb.USER_RUN_STATE_RUNNING: "green",
     pb.USER_RUN_STATE_REACHED: "bold green",
@@ -100,31 +103,49 @@ class Screen:
         name.append(f"\n{each.strategy_id}", style="bold")
         name.append(f"  {each.strategy_name}  " if each.strategy_name != each.strategy_id else "  ")
         name.append(_price(each))
-        line = Table.grid(padding=(0, 2))
-        line.add_row(
-            _bar(each.total_volume, _whole_target(each), 40),
-            f"{at_least(each.total_complete)}{fixed(each.total_volume)} of {_target(each)} USDT",
-            Text(each.progress, style="bold"),
-            f"{short(each.volume_per_minute)}/min",
-            f"ETA {duration(each.eta_seconds)}",
-            f"cost per 1,000 USDT {short(each.cost_per_1000, 4)}",
+        bar = _bar(each.total_volume, _whole_target(each), 40 if self._wide else 24)
+        volume = f"{at_least(each.total_complete)}{fixed(each.total_volume)} of {_target(each)} USDT"
+        pace = Text(
+            f"{short(each.volume_per_minute)}/min  ETA {duration(each.eta_seconds)}"
+            f"  cost per 1,000 USDT {short(each.cost_per_1000, 4)}"
         )
-        return Group(name, line, self._users(each))
+        line = Table.grid(padding=(0, 2))
+        line.add_row(bar, volume, Text(each.progress, style="bold"), *((pace,) if self._wide else ()))
+        below = () if self._wide else (pace,)
+        return Group(name, line, *below, self._users(each), *_reasons(each))
+
+    @property
+    def _wide(self) -> bool:
+        return self._console.width >= WIDE
 
     def _users(self, each: pb.StrategyStatus) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for column in ("user", "", "volume", "state", "waits for", "open sells", "inventory", "cost"):
-            right = column in ("volume", "open sells")
-            table.add_column(column, justify="right" if right else "left", no_wrap=column != "waits for")
+        table = Table(
+            box=None,
+            pad_edge=False,
+            header_style="dim",
+            padding=(0, 2, 0, 0),
+            expand=True,
+            width=min(self._console.width, WIDEST),
+        )
+        sells = "open sells" if self._wide else "sells"
+        for column in ("user", "", "volume", "state", "waits for", sells, "inventory", "cost"):
+            right = column in ("volume", sells)
+            table.add_column(
+                column,
+                justify="right" if right else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                ratio=1 if column == "waits for" else None,
+            )
         for user in each.users:
             table.add_row(
                 user.user_id,
-                _bar(user.volume, user.target or each.target_volume, 16),
+                _bar(user.volume, user.target or each.target_volume, 16 if self._wide else 6),
                 at_least(user.volume_complete) + fixed(user.volume),
                 Text(state_word(user), style=STATE_STYLE.get(user.state, "")),
                 Text(user.reason or user.reason_code),
                 str(user.open_sells),
-                inventory(user),
+                inventory(user) if self._wide else short(user.inventory, 4),
                 cost(user),
             )
         return table
@@ -171,6 +192,15 @@ class Screen:
         print(
             f"{self.mode} {text}", file=sys.stderr if self._console.stderr else self._console.file, flush=True
         )
+
+
+def _reasons(each: pb.StrategyStatus) -> list[Text]:
+    """Whole, on lines of their own: why a user does not trade. The table has room for the rest."""
+    return [
+        Text(f"user {user.user_id}: {user.reason}", style=STATE_STYLE.get(user.state, ""))
+        for user in each.users
+        if user.state not in _CALM and len(user.reason) > len(state_word(user))
+    ]
 
 
 def _whole_target(each: pb.StrategyStatus) -> str:

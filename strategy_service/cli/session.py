@@ -119,13 +119,16 @@ class Session:
             self._ready(launch.PAPER_EXCHANGE, self._control.world)
             self._patiently(self._control.unfreeze)
         self._note("starting the services")
-        endpoints = launch.endpoints(self._settings)
-        for name in endpoints:
-            self._children.start(launch.service(name, self._settings, data_dir, trading_path))
-        for name, endpoint in endpoints.items():
-            self._note(f"waiting for {name}")
-            with self._services.channel(endpoint.target) as channel:
-                self._ready(name, partial(_check, health_pb2_grpc.HealthStub(channel)))
+        for names in (("market-service", "order-service"), ("strategy-service",)):
+            for name in names:
+                self._children.start(launch.service(name, self._settings, data_dir, trading_path))
+            for name in names:
+                self._wait_until_serving(name)
+
+    def _wait_until_serving(self, name: str) -> None:
+        self._note(f"waiting for {name}")
+        with self._services.channel(launch.endpoints(self._settings)[name].target) as channel:
+            self._ready(name, partial(_check, health_pb2_grpc.HealthStub(channel)))
 
     def _make_accounts(self) -> None:
         """Paper accounts for configured users that order_service does not know yet."""

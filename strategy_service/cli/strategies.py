@@ -94,5 +94,4 @@ def reload_config(
         print(change)
     if not answer.changes:
         say("nothing changes")
-    word = "would change to the file as it is now; in force" if dry_run else "in force"
-    say(f"revision {word}: {answer.config_revision}")
+    say(f"revision in force: {answer.config_revision}")

@@ -18,10 +18,13 @@ AMOUNTS = st.decimals(
 )
 
 
-def rendered(screen, width=160):
-    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
-    console.print(screen.render())
-    return console.export_text()
+def terminal(width=160):
+    return Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
+
+
+def rendered(screen):
+    screen._console.print(screen.render())
+    return screen._console.export_text()
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def plain():
 
 
 def test_the_screen_shows_a_bar_per_strategy_and_user_with_what_each_waits_for(koge):
-    screen = Screen("paper", "var/demo-1")
+    screen = Screen("paper", "var/demo-1", terminal())
     screen.strategies["koge"] = koge()
     text = rendered(screen)
     for part in (
@@ -54,7 +57,7 @@ def test_the_screen_shows_a_bar_per_strategy_and_user_with_what_each_waits_for(k
 
 
 def test_live_is_on_every_screen_and_line(koge):
-    screen = Screen("live", "var/live")
+    screen = Screen("live", "var/live", terminal())
     screen.strategies["koge"] = koge()
     assert "LIVE" in rendered(screen)
     out = io.StringIO()
@@ -68,25 +71,45 @@ def test_a_users_reason_with_brackets_is_shown_as_it_is(koge):
     user = pb.UserStatus(
         user_id="1", state=pb.USER_RUN_STATE_NEEDS_PERSON, reason="[red]store a fresh credential[/]"
     )
-    screen = Screen("paper", "x")
+    screen = Screen("paper", "x", terminal())
     screen.strategies["koge"] = koge(users=[user])
     assert "[red]store a fresh credential[/]" in rendered(screen)
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_keeps_a_line_a_user_and_the_whole_reason_of_who_is_stuck(koge, width):
+    reason = "no credential for alpha: store one with `otopilot users add 2`, then it goes on by itself"
+    users = [
+        pb.UserStatus(
+            user_id="1", state=pb.USER_RUN_STATE_RUNNING, reason="BUY 0.6164 at 48.66932419, 2 s at most"
+        ),
+        pb.UserStatus(user_id="2", state=pb.USER_RUN_STATE_NEEDS_PERSON, reason=reason),
+    ]
+    screen = Screen("paper", "var/demo-1", terminal(width))
+    screen.strategies["koge"] = koge(users=users)
+    lines = rendered(screen).splitlines()
+    assert all(len(line) <= width for line in lines)
+    for number in ("1", "2"):
+        (line,) = [line for line in lines if line.startswith(f"{number} ")]
+        assert "━" in line
+    assert "cost per 1,000 USDT 0.2999" in "".join(lines)
+    assert reason.replace(" ", "") in "".join(lines).replace(" ", "")
+
+
 def test_an_unreadable_history_is_shown_as_at_least(koge):
-    screen = Screen("paper", "x")
+    screen = Screen("paper", "x", terminal())
     screen.strategies["koge"] = koge(total_complete=False)
     assert "at least 1234.56" in rendered(screen)
 
 
 def test_per_user_targets_are_shown_as_each(koge):
-    screen = Screen("paper", "x")
+    screen = Screen("paper", "x", terminal())
     screen.strategies["koge"] = koge(target_scope="per_user")
     assert "of 3 x 16384 USDT" in rendered(screen)
 
 
 def test_strategies_that_never_ran_leave_room_for_those_that_do(koge):
-    screen = Screen("paper", "x")
+    screen = Screen("paper", "x", terminal())
     screen.strategies["a"] = koge()
     screen.strategies["b"] = koge(strategy_id="aop_test", is_running=False)
     assert "aop_test" not in rendered(screen)
