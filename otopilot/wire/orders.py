@@ -56,7 +56,7 @@ def leg_from_pb(leg: orders.Leg) -> Leg:
         reported_quantity=decimal(leg.reported_quantity, "reported_quantity"),
         filled_quantity=decimal(leg.filled_quantity, "filled_quantity"),
         filled_quote=decimal(leg.filled_quote, "filled_quote"),
-        fees=tuple(Fee(fee.asset, decimal(fee.amount, "fee")) for fee in leg.fees),
+        fees=tuple(Fee(fee.asset, decimal(fee.amount, "fee.amount")) for fee in leg.fees),
         expiry_reason=leg.expiry_reason,
     )
 
