@@ -157,4 +157,3 @@ def test_clients_go_where_the_endpoint_says_it_is() -> None:
     assert (
         Endpoint(host="0.0.0.0", port=50051, address="market-service:50051").target == "market-service:50051"
     )
-    settings.check_bind(load(), Endpoint(port=0))
