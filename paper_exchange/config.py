@@ -36,6 +36,8 @@ class PathSettings(Strict):
     tick_interval_seconds: Annotated[Decimal, Field(ge=Decimal("0.1"))] = Decimal("0.2")
     amplitude_percent: Annotated[Decimal, Field(ge=0, lt=100)] = Decimal(1)
     period_seconds: Positive = Decimal(40)
+    # Share of the period at which a swing begins: 0.75 is its lowest point.
+    start_phase: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
     step_percent: NotNegative = Decimal("0.02")
     band_percent: Annotated[Decimal, Field(gt=0, lt=100)] = Decimal(5)
     file: Path | None = None
@@ -145,11 +147,28 @@ class AlphaSettings(VenueSettings):
 
 
 class SpotSettings(VenueSettings):
-    """Switches for the Spot surface."""
+    """Limits, and switches for what binance-spot marks as unknown.
+
+    `filled_leg_in_cancel`: whether cancelling a list repeats a leg that had filled;
+    `stream_errors`: whether a market stream's error stands flat or under `error`.
+    """
 
     weight_limit_per_minute: Annotated[int, Field(gt=0)] = 6000
     order_limit_10s: Annotated[int, Field(gt=0)] = 100
     order_limit_day: Annotated[int, Field(gt=0)] = 200000
+    taker_fill_credit: Annotated[int, Field(ge=0)] = 1
+    maker_fill_credit: Annotated[int, Field(ge=0)] = 5
+    ban_after_refusals: Annotated[int, Field(ge=0)] = 200
+    ban_seconds: Annotated[int, Field(gt=0)] = 120
+    list_response_default: Literal["ACK", "RESULT", "FULL"] = "RESULT"
+    open_orders_show_pending: bool = True
+    cancelled_found_by_old_id: bool = True
+    filled_leg_in_cancel: bool = False
+    unknown_list_code: int = -2018
+    unknown_method_code: int = -1020
+    hmac_logon_code: int = -4056
+    stream_errors: Literal["flat", "nested"] = "flat"
+    stream_messages_per_second: Annotated[int, Field(gt=0)] = 5
 
 
 class ServerSettings(Strict):

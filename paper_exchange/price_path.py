@@ -53,7 +53,8 @@ class PricePath:
 
     def _wave(self, ticks: int) -> Decimal:
         """A sine-like wave between -1 and 1, by Bhaskara's rational formula: exact in decimals."""
-        phase = ticks * self._settings.tick_interval_seconds / self._settings.period_seconds % 1
+        elapsed = ticks * self._settings.tick_interval_seconds / self._settings.period_seconds
+        phase = (elapsed + self._settings.start_phase) % 1
         half = phase * 2 if phase < Decimal("0.5") else phase * 2 - 1
         hump = half * (1 - half)
         wave = 16 * hump / (5 - 4 * hump)

@@ -145,6 +145,12 @@ def walk(path: PricePath, state: PathState, ticks: int) -> list[Decimal]:
     return prices
 
 
+def test_a_swing_can_begin_at_its_lowest_point() -> None:
+    prices = walk(*path_of(kind="swing", amplitude_percent="1", period_seconds="40", start_phase="0.75"), 100)
+    assert min(prices) == prices[0]
+    assert max(prices) == prices[-1]
+
+
 def test_a_swing_reaches_its_amplitude_and_never_leaves_it() -> None:
     prices = walk(*path_of(kind="swing", amplitude_percent="1", period_seconds="40"), 400)
     assert (min(prices), max(prices)) == (Decimal(99), Decimal(101))
