@@ -12,7 +12,7 @@ from strategy_service.cli import clients
 from strategy_service.cli.amounts import enum_word, short
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
-from strategy_service.cli.output import Format, Output, as_dict, print_rows
+from strategy_service.cli.output import Format, Output, as_dict, print_rows, say
 
 balances_app = typer.Typer(add_completion=False)
 position_app = typer.Typer(add_completion=False)
@@ -61,14 +61,18 @@ def position(
 ) -> None:
     """Show where users stand on their strategy's symbol, by the ledger of own trades."""
     services = clients.of(context)
-    found = [
-        (each.user_id, strategy, position_of(services, strategy, each.user_id))
+    asked = [
+        (each.user_id, strategy)
         for strategy in strategies(services, strategy_id)
         for each in strategy.users
         if user in ("", each.user_id)
     ]
-    if user and not found:
+    if user and not asked:
         raise CliError(Exit.NOT_FOUND, f"no strategy here has a user {user}")
+    answers = [(who, strategy, position_of(services, strategy, who)) for who, strategy in asked]
+    found = [(who, strategy, each) for who, strategy, each in answers if each is not None]
+    if user and not found:
+        raise typer.Exit(Exit.NOT_FOUND)
     rows = [
         (
             strategy.strategy_id,
@@ -146,11 +150,19 @@ def scope_ids(strategy: strategy_pb2.StrategyStatus, user: str = "") -> list[str
     return [f"{strategy.strategy_id}/{each.user_id}" for each in strategy.users if user in ("", each.user_id)]
 
 
-def position_of(services: Services, strategy: strategy_pb2.StrategyStatus, user_id: str) -> pb.Position:
-    """Where that user stands."""
+def position_of(
+    services: Services, strategy: strategy_pb2.StrategyStatus, user_id: str
+) -> pb.Position | None:
+    """Where that user stands; none when order_service does not know the user."""
     service = services.orders
     request = pb.GetPositionRequest(
         user_id=user_id, venue=strategy.venue, symbol=strategy.symbol, strategy_id=strategy.strategy_id
     )
-    found: pb.Position = service.ask(service.stub.GetPosition, request)
+    try:
+        found: pb.Position = service.ask(service.stub.GetPosition, request)
+    except CliError as error:
+        if error.code is not Exit.NOT_FOUND:
+            raise
+        say(error.message)
+        return None
     return found

@@ -218,7 +218,7 @@ def _target(each: pb.StrategyStatus) -> str:
 
 def _price(each: pb.StrategyStatus) -> str:
     if not each.last_price:
-        return f"{each.symbol or each.token}: no price yet"
+        return f"{each.symbol or each.token}: no price yet" if each.is_running else each.symbol
     age = each.price_age_ms // 100
     return f"{each.symbol} {short(each.last_price, 8)} ({age // 10}.{age % 10} s old)"
 

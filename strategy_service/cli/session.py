@@ -96,6 +96,7 @@ class Session:
         self._settings = services.settings
         self._control = Control(self._settings.paper.url) if self._settings.mode == "paper" else None
         self._obeys_interrupt = True
+        self._not_started: dict[str, str] = {}  # strategy: why
 
     def go(self) -> summary.Result:
         """All of it."""
@@ -156,10 +157,23 @@ class Session:
         for stopped in answer.stopped_strategy_ids:
             say(f"strategy {stopped} is set to stopped: this run does not name it")
         self._screen.update(answer.strategies, "")
+        for each in answer.strategies:
+            if not each.is_running and all(user.state == pb.USER_RUN_STATE_IDLE for user in each.users):
+                self._why_not(each.strategy_id)
+
+    def _why_not(self, strategy_id: str) -> None:
+        """One of several that did not start does not stop the others; asked singly, it says why."""
+        service = self._services.strategy
+        request = pb.StartStrategyRequest(strategy_id=strategy_id, request_id=f"run-{uuid4().hex}")
+        try:
+            self._ask(service, service.stub.StartStrategy, request, START_SECONDS)
+        except CliError as error:
+            self._not_started[strategy_id] = error.message
+            say(f"not started: {error.message}")
 
     def _watch(self) -> None:
         """Show what happens until nothing more will, or the person interrupts."""
-        wanted = self._job.strategy_ids
+        wanted = [each for each in self._job.strategy_ids if each not in self._not_started]
         with Watcher(self._services.strategy, wanted) as watcher:
             while not self._interrupt.requested:
                 self._step()
@@ -191,6 +205,7 @@ class Session:
         if self._control is not None:
             result.compare(self._patiently(self._control.report))
         result.interrupted = self._interrupt.requested
+        result.not_started = self._not_started
         return result
 
     # ------------------------------------------------------------------ waiting

@@ -91,6 +91,7 @@ class Result:
     strategies: tuple[StrategyResult, ...]
     settled: pb.SettleResponse
     interrupted: bool = False
+    not_started: dict[str, str] = field(default_factory=dict)  # strategy: why
     books: list[dict[str, str]] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     compared: bool = False
@@ -102,7 +103,12 @@ class Result:
             return Exit.FAILED
         if self.interrupted:
             return Exit.INTERRUPTED
-        return Exit.OK if all(each.reached for each in self.strategies) else Exit.FAILED
+        return Exit.OK if self.reached else Exit.FAILED
+
+    @property
+    def reached(self) -> bool:
+        """Every strategy of the run."""
+        return not self.not_started and all(each.reached for each in self.strategies)
 
     def compare(self, report: dict[str, Any]) -> None:
         """Hold our ledger against the paper exchange's own books."""
@@ -127,8 +133,9 @@ class Result:
         """For JSON."""
         return {
             "data_dir": self.data_dir,
-            "reached": all(each.reached for each in self.strategies),
+            "reached": self.reached,
             "interrupted": self.interrupted,
+            "not_started": self.not_started,
             "strategies": [
                 {
                     "strategy_id": each.status.strategy_id,
@@ -155,6 +162,8 @@ class Result:
             print_json(self.data(), output)
         else:
             self._print_tables()
+        for reason in self.not_started.values():
+            say(f"not started: {reason}")
         for strategy in self.strategies:
             for user in strategy.users:
                 if user.status.state == strategy_pb2.USER_RUN_STATE_NEEDS_PERSON:
@@ -166,7 +175,8 @@ class Result:
 
     def _print_tables(self) -> None:
         for each in self.strategies:
-            self._print_strategy(each)
+            if each.status.strategy_id not in self.not_started:
+                self._print_strategy(each)
         if self.settled.open:
             print(f"\nresting orders ({len(self.settled.open)}):")
             columns = ("order", "user", "symbol", "side", "quantity, price, status")
@@ -227,7 +237,7 @@ def collect(
                 venue=venue,
                 symbol=status.symbol,
                 volume=volumes.get(user.user_id, decimal(user.volume)),
-                position=position_of(services, status, user.user_id),
+                position=position_of(services, status, user.user_id) or pb.Position(),
             )
             for user in status.users
         )

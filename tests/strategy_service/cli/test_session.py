@@ -44,6 +44,9 @@ class World:
         self.bought = {"1": "60.5", "2": "40"}
         self.known_users = ["1"]
         self.refuse_starts = 0
+        self.left_out = ""
+        self.unknown_user = ""
+        self.exchange_knows = ("1", "2")
         self.on_watch = lambda: None
 
     def status(self):
@@ -75,7 +78,7 @@ class World:
                     "user_id": user,
                     "sides": {"BUY": {"quote": "60.5" if user == "1" else "40"}, "SELL": {"quote": "0"}},
                 }
-                for user in ("1", "2")
+                for user in self.exchange_knows
             ]
             return {"users": rows, "self_matches": 0}
         return {}
@@ -90,7 +93,13 @@ class Strategy(strategy_pb2_grpc.StrategyServiceServicer):
         if self.world.refuse_starts:
             self.world.refuse_starts -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "order service cannot be reached")
-        return strategies.StartStrategyResponse(strategies=[self.world.status()])
+        found = [self.world.status()]
+        if self.world.left_out:
+            if request.strategy_id == self.world.left_out:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "strategy koge2: no token NOPE")
+            idle = strategies.UserStatus(user_id="1", state=strategies.USER_RUN_STATE_IDLE)
+            found.append(strategies.StrategyStatus(strategy_id=self.world.left_out, users=[idle]))
+        return strategies.StartStrategyResponse(strategies=found)
 
     def WatchStrategies(self, request, context):
         yield strategies.WatchStrategiesResponse(sequence=1, snapshot=True, strategies=[self.world.status()])
@@ -115,6 +124,8 @@ class Orders(order_pb2_grpc.OrderServiceServicer):
         return orders.VolumeScope(scope_id=request.scope_id, members=members)
 
     def GetPosition(self, request, context):
+        if request.user_id == self.world.unknown_user:
+            context.abort(grpc.StatusCode.NOT_FOUND, "user 2 has no credential")
         return orders.Position(bought_quote=self.world.bought[request.user_id], sold_quote="0")
 
 
@@ -241,6 +252,32 @@ def test_a_start_is_asked_again_while_the_service_cannot_be_reached(world, servi
     world.refuse_starts = 2
     assert main(["run", "--config", config], services) == 0
     assert world.calls.count("start all exclusive=True") == 3
+
+
+def test_a_strategy_that_cannot_start_leaves_the_others_alone_and_is_told_with_its_reason(
+    world, services, config, capsys
+):
+    reach(world)
+    world.left_out = "koge2"
+    with open(config, "a") as more:
+        more.write(CONFIG.split("\n", 1)[1].replace("koge", "koge2").replace("KOGE", "NOPE"))
+    assert main(["run", "--config", config], services) == 1
+    out, err = capsys.readouterr()
+    assert "koge: target reached" in out
+    assert "not started: strategy koge2: no token NOPE" in err
+
+
+def test_a_user_that_order_service_does_not_know_has_no_figures_and_spoils_nothing(
+    world, services, config, capsys
+):
+    reach(world)
+    world.unknown_user = "2"
+    world.bought["2"] = ""
+    world.exchange_knows = ("1",)
+    assert main(["run", "--config", config], services) == 0
+    out, err = capsys.readouterr()
+    assert "bought 60.5 USDT" in out
+    assert "user 2 has no credential" in err
 
 
 def test_a_difference_from_the_exchanges_books_is_an_error(world, services, config, capsys):
