@@ -29,13 +29,17 @@ def watch(turn: Turn) -> bool:
     if order.settled or (buy.settled and order.state is OrderState.TRIGGERED):
         return _ended(turn, order)
     turn.poll(order)
+    ended = False
     if order.state in IN_FLIGHT:
-        return _unknown(turn, order)
-    if buy.is_over:
+        ended = _unknown(turn, order)
+    elif buy.is_over:
         turn.wait("settling_order", "the last trades of the cancelled BUY are being read")
-        return False
-    _await_fill(turn, order)
-    return False
+    else:
+        _await_fill(turn, order)
+    if not turn.moment.orders_up:
+        text = f"no order news comes: {turn.state.waiting.text}"
+        turn.wait("order_unreachable", text, None, Condition.BLOCKED)
+    return ended
 
 
 def _await_fill(turn: Turn, order: Order) -> None:

@@ -194,6 +194,7 @@ class UserLoop(OrderListener):
             quote=world.prices.quote(self._key),
             swing=world.prices.swing(self._key, self._window) if resting else ZERO,
             market_up=world.prices.up,
+            orders_up=world.order_feed.up,
         )
 
     def _schedule(self) -> None:

@@ -81,6 +81,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     quote: Quote | None = None
     swing: Decimal = ZERO
     market_up: bool = True
+    orders_up: bool = True  # order news comes
 
 
 class PlaceOto(msgspec.Struct, frozen=True, kw_only=True):

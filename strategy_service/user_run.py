@@ -5,6 +5,7 @@ to 60 s, five strikes, then a person is needed), and remembers how it ended.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable
 
 from otopilot import log
@@ -178,7 +179,8 @@ class UserRun:
     def _crashed(self, error: BaseException, *, stopping: bool) -> None:
         self._strikes += 1
         self._crash = f"{type(error).__name__}: {error}"
-        _log.error("loop crashed", user_id=self.user_id, strikes=self._strikes, exc_info=error)
+        trace = "".join(traceback.format_exception(error))
+        _log.error("loop crashed", user_id=self.user_id, strikes=self._strikes, traceback=trace)
         if stopping:
             self._places.give_back(self.user_id)
             left = tuple(o.order_id for o in self.position.open_orders) if self.position else ()
