@@ -11,12 +11,13 @@ import grpc
 
 from otopilot import log
 from otopilot.clock import Clock
-from otopilot.instrument import Instrument
 from otopilot.rpc import Fault
-from strategy_service.clients import CallFailed, MarketClient, OrderClient, Refused
+from strategy_service.clients import MarketClient, OrderClient
 from strategy_service.config import ConfigManager, Diff, StrategyConfig, TradingConfig, UnknownName
 from strategy_service.feeds import OrderFeed, PriceFeed
+from strategy_service.figures import Figures
 from strategy_service.places import Places
+from strategy_service.preparation import Preparation
 from strategy_service.right import PlacingRight
 from strategy_service.runs import Runs
 from strategy_service.state import StopMode
@@ -31,9 +32,6 @@ _START_SECONDS = 5.0  # a start waits so long for a service that is not up yet
 _AGAIN_SECONDS = 0.5
 _RESOLVE_AGAIN_SECONDS = 2.0
 _STOP_MARGIN_SECONDS = 1.0
-_INSTRUMENT_SECONDS = 300.0
-_POSITIONS_A_BEAT = 20  # of users whose loop does not read them itself
-_POSITION_SECONDS = 2.0
 
 
 class Supervisor:
@@ -55,7 +53,6 @@ class Supervisor:
         self.order_feed = OrderFeed(orders, clock, self.right.want)
         self._manager = manager
         self._applied: TradingConfig = manager.config
-        self._market = market
         self._table = runs
         self._places = Places(self._applied.max_concurrent_users)
         self._runs: dict[str, StrategyRun] = {}
@@ -63,7 +60,8 @@ class Supervisor:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparing: dict[str, asyncio.Task[None]] = {}
-        self._instruments_read_at = 0.0
+        self._preparation = Preparation(market, self.right)
+        self._figures = Figures(orders, clock, self._preparation)
 
     # ------------------------------------------------------------------ the world of a loop
 
@@ -196,7 +194,7 @@ class Supervisor:
         give_up_at = self.clock.monotonic() + _START_SECONDS
         while True:
             try:
-                await self._prepare(run)
+                await self._preparation.prepare(run)
                 break
             except Fault as fault:
                 unreached = fault.code is grpc.StatusCode.UNAVAILABLE
@@ -208,40 +206,13 @@ class Supervisor:
         run.begin(resumed=False)
         _log.info("strategy started", strategy_id=config.strategy_id)
 
-    async def _prepare(self, run: StrategyRun) -> None:
-        """Resolve the token and write the scopes. Raises Fault."""
-        run.prepare(await self._resolve(run.config))
-        if run.ended_at is not None:
-            return
-        if not await self.right.held(2.0):
-            raise _unavailable("order", self.right.error or "no answer")
-        try:
-            await run.set_scopes(self.right.owner_epoch)
-        except Refused as error:
-            self.right.lost(self.right.owner_epoch)
-            raise Fault(grpc.StatusCode.UNAVAILABLE, error.reason, error.message) from error
-        except (CallFailed, ValueError) as error:
-            raise _unavailable("order", str(error)) from error
-
-    async def _resolve(self, config: StrategyConfig) -> Instrument:
-        place = f" on {config.target_chain}" if config.target_chain else ""
-        try:
-            return await self._market.instrument(config.venue, config.target_token, config.target_chain)
-        except Refused as error:
-            text = (
-                f"strategy {config.strategy_id}: {config.venue} has no {config.target_token}{place}: {error}"
-            )
-            raise Fault(grpc.StatusCode.FAILED_PRECONDITION, "UNKNOWN_TOKEN", text) from error
-        except (CallFailed, ValueError) as error:
-            raise _unavailable("market", str(error)) from error
-
     def _prepare_later(self, run: StrategyRun, *, resumed: bool) -> None:
         """Start a run in the background, as soon as the services let it."""
 
         async def work() -> None:
             while True:
                 try:
-                    await self._prepare(run)
+                    await self._preparation.prepare(run)
                 except Fault as fault:
                     if run.ended_at is None:
                         run.blocked = (fault.reason.lower(), fault.message)
@@ -402,39 +373,7 @@ class Supervisor:
         while True:
             await self.clock.sleep(_BEAT_SECONDS)
             self._apply_config()
-            now = self.clock.monotonic()
-            for run in self._all_runs():
-                run.beat(now)
-            await asyncio.gather(*(run.read_volumes() for run in self._all_runs()))
-            await self._read_positions(now)
-            if now - self._instruments_read_at > _INSTRUMENT_SECONDS:
-                self._instruments_read_at = now
-                await asyncio.gather(*(self._refresh(run) for run in self._all_runs() if run.is_running))
-
-    async def _refresh(self, run: StrategyRun) -> None:
-        try:
-            run.refresh(await self._resolve(run.config))
-        except Fault as fault:
-            _log.warning("instrument not refreshed", strategy_id=run.strategy_id, reason=fault.message)
-
-    async def _read_positions(self, now: float) -> None:
-        """Of users whose loop has ended or waits long: their SELLs still fill."""
-        users = [user for run in self._all_runs() for user in run.users.values()]
-        due = sorted(
-            (user for user in users if now - user.read_at > _POSITION_SECONDS), key=lambda user: user.read_at
-        )
-        await asyncio.gather(*(self._read_position(user, now) for user in due[:_POSITIONS_A_BEAT]))
-
-    async def _read_position(self, user: UserRun, now: float) -> None:
-        try:
-            user.take(await self.orders.position(user.rules), None, now)
-        except (CallFailed, ValueError):
-            user.take(None, None, now)  # what was known stays
-
-
-def _unavailable(service: str, text: str) -> Fault:
-    reason = f"{service.upper()}_UNREACHABLE"
-    return Fault(grpc.StatusCode.UNAVAILABLE, reason, f"{service} service cannot be reached: {text}")
+            await self._figures.beat(self._all_runs())
 
 
 def _users(run: StrategyRun, user_id: str) -> list[UserRun]:

@@ -1,0 +1,61 @@
+"""The figures an operator sees, read again once a second; and the venue's rules, now and then.
+
+Running loops read their own position each round; here are the volumes of all scopes and the
+positions of users whose loop has ended or waits long, because their SELLs still fill.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from otopilot import log
+from otopilot.clock import Clock
+from otopilot.rpc import Fault
+from strategy_service.clients import CallFailed, OrderClient
+from strategy_service.preparation import Preparation
+from strategy_service.strategy_run import StrategyRun
+from strategy_service.user_run import UserRun
+
+_log = log.get("figures")
+
+_INSTRUMENT_SECONDS = 300.0
+_POSITIONS_A_BEAT = 20
+_POSITION_SECONDS = 2.0
+
+
+class Figures:
+    """Reads what nobody else reads."""
+
+    def __init__(self, orders: OrderClient, clock: Clock, preparation: Preparation) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._preparation = preparation
+        self._instruments_read_at = clock.monotonic()
+
+    async def beat(self, runs: Sequence[StrategyRun]) -> None:
+        """One look at everything. Failures leave the figures as they were; the loops say why."""
+        now = self._clock.monotonic()
+        await asyncio.gather(*(run.read_volumes() for run in runs))
+        await self._read_positions(runs, now)
+        for run in runs:
+            run.beat(self._clock.monotonic())
+        if now - self._instruments_read_at > _INSTRUMENT_SECONDS:
+            self._instruments_read_at = now
+            await asyncio.gather(*(self._refresh(run) for run in runs if run.is_running))
+
+    async def _refresh(self, run: StrategyRun) -> None:
+        try:
+            run.refresh(await self._preparation.resolve(run.config))
+        except Fault as fault:
+            _log.warning("instrument not refreshed", strategy_id=run.strategy_id, reason=fault.message)
+
+    async def _read_positions(self, runs: Sequence[StrategyRun], now: float) -> None:
+        users = [user for run in runs for user in run.users.values()]
+        late = (user for user in users if now - user.read_at > _POSITION_SECONDS)
+        due = sorted(late, key=lambda user: user.read_at)[:_POSITIONS_A_BEAT]
+        await asyncio.gather(*(self._read_position(user, now) for user in due))
+
+    async def _read_position(self, user: UserRun, now: float) -> None:
+        try:
+            user.take(await self._orders.position(user.rules), None, now)
+        except (CallFailed, ValueError):
+            user.take(None, None, now)  # what was known stays
