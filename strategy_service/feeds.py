@@ -215,7 +215,7 @@ class OrderFeed:
                 if await self._read():
                     backoff = _LEAST_BACKOFF_SECONDS
             except (CallFailed, ValueError, TimeoutError) as error:
-                if isinstance(error, CallFailed) and error.reason in ("OUT_OF_RANGE", "RESOURCE_EXHAUSTED"):
+                if isinstance(error, CallFailed) and error.code in ("OUT_OF_RANGE", "RESOURCE_EXHAUSTED"):
                     self._sequence = 0
                 self.error = str(error) or "no heartbeat"
                 _log.warning("order stream broke", error=self.error)
