@@ -22,7 +22,6 @@ from order_service.resolution import ProofRules, Resolution
 from order_service.servicer import OrderServicer
 from order_service.sessions import Sessions
 from order_service.store import SqliteStore
-from order_service.transaction import Transaction
 from order_service.users import Users
 from order_service.venues import binance
 from order_service.venues.port import VenueError, VenuePort
@@ -52,12 +51,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         store = SqliteStore(settings.data_dir / "order.db")
         stack.callback(store.close)
-        epoch = int(store.meta("instance_epoch") or 0) + 1
-        feed = Feed(epoch)
+        feed = Feed(store.instance_epoch)
         journal = Journal(store, clock, feed)
         tasks = await stack.enter_async_context(TaskOwner("order_service"))
         tasks.spawn(journal.write_forever(), "journal writer")
-        await journal.run(lambda tx: _begin(tx, epoch))
         live = settings.mode == "live"
         transport = binance.live_transport(clock) if live else binance.paper_transport(settings, clock)
         stack.push_async_callback(transport.aclose)
@@ -77,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         try:
             vault = Vault.of(settings.data_dir)
             users = Users(journal, vault, sessions, keeper, ports, budgets, clock)
-            await _recover(settings, journal, manager, clock)
+            await recover(journal, manager, clock, settings.order.recv_window_ms / 1000)
             users.open_all()
         except CredentialError as error:
             raise RefuseStart(str(error)) from error
@@ -94,14 +91,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ]
         server = await stack.enter_async_context(rpc.serve(settings.order, registrations))
         await server.set_serving(True)
-        _log.info("serving", port=server.port, instance_epoch=epoch, mode=settings.mode)
+        _log.info("serving", port=server.port, instance_epoch=store.instance_epoch, mode=settings.mode)
         await stop.wait()
-
-
-def _begin(tx: Transaction, epoch: int) -> None:
-    """Every write from now on is of this instance (the file's lock keeps another one out)."""
-    tx.books.instance_epoch = epoch
-    tx.set_meta("instance_epoch", str(epoch))
 
 
 def _rules(settings: Settings) -> ProofRules:
@@ -125,7 +116,7 @@ async def _refuse_other_world(worlds: Worlds, port: VenuePort) -> None:
         _log.warning("venue cannot be read yet", venue=port.venue, error=str(error))
 
 
-async def _recover(settings: Settings, journal: Journal, manager: OrderManager, clock: Clock) -> None:
+async def recover(journal: Journal, manager: OrderManager, clock: Clock, recv_window: float) -> None:
     """What was in flight when the last instance ended is in doubt; its requests may still arrive."""
     in_flight = [order for order in journal.books.live.values() if order.state in IN_FLIGHT]
     for order in in_flight:
@@ -133,7 +124,7 @@ async def _recover(settings: Settings, journal: Journal, manager: OrderManager, 
             await manager.learn(order.order_id, Doubted(reason="found at start", at=clock.now()))
     if in_flight:
         _log.warning("orders in doubt at start", count=len(in_flight))
-        await clock.sleep(settings.order.recv_window_ms / 1000)
+        await clock.sleep(recv_window)
 
 
 def main() -> int:

@@ -46,7 +46,7 @@ class Accounts:
 
         def decide(tx: Transaction) -> ScopeVolume:
             books = tx.books
-            if owner_epoch != books.owner_epoch:
+            if owner_epoch != books.owner_epoch or owner_epoch < 1:
                 message = f"owner epoch {owner_epoch} is not the current one ({books.owner_epoch})"
                 raise Denied(Kind.PRECONDITION, "STALE_OWNER", message)
             known = books.scopes.get(scope.scope_id)

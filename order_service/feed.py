@@ -67,6 +67,8 @@ class Feed:
             return
         waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wakers.append(waker)
-        await asyncio.wait((waker,), timeout=seconds)
-        if not waker.done():
-            self._wakers.remove(waker)
+        try:
+            await asyncio.wait((waker,), timeout=seconds)
+        finally:
+            if not waker.done():
+                self._wakers.remove(waker)

@@ -3,10 +3,12 @@
 Decisions run one after another on the books in memory; what they write is committed together
 with whatever queued while the last commit ran (architecture 5, the writer). A caller gets its
 answer, and a watcher its news, only after the commit. A failed commit fails its whole batch
-and the books are rebuilt from the disk.
+and the books are rebuilt from the disk. The writer itself outlives every failure: nothing that
+queued is ever left without an answer.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -27,9 +29,15 @@ _log = log.get("journal")
 class _Item(Generic[T]):
     """A queued decision."""
 
-    def __init__(self, decide: Callable[[Transaction], T], begin_before: float | None) -> None:
+    def __init__(
+        self,
+        decide: Callable[[Transaction], T],
+        begin_before: float | None,
+        then: Callable[[T], None] | None,
+    ) -> None:
         self.decide = decide
         self.begin_before = begin_before
+        self.then = then
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
 
@@ -44,17 +52,25 @@ class Journal:
         self._wake = asyncio.Event()
         self.books = Books(store)
         self.failed = False  # the last commit failed: not serving until one succeeds
+        self._stale = False  # the books are ahead of the disk: rebuild before the next decision
 
-    async def run(self, decide: Callable[[Transaction], T], *, begin_before: float | None = None) -> T:
+    async def run(
+        self,
+        decide: Callable[[Transaction], T],
+        *,
+        begin_before: float | None = None,
+        then: Callable[[T], None] | None = None,
+    ) -> T:
         """Decide on the books, make it durable, then answer.
 
         `decide` is synchronous and raises before it changes anything. A decision that has not begun
-        by the monotonic time `begin_before` never begins. Raises what `decide` raises, Denied
-        (OVERLOADED) and JournalFailed.
+        by the monotonic time `begin_before` never begins. `then` is called with the answer after the
+        commit, also when the caller has gone by then: what a commit obliges to belongs there. Raises
+        what `decide` raises, Denied (OVERLOADED) and JournalFailed.
         """
         if len(self._queue) >= MOST_QUEUED:
             raise _overloaded()
-        item = _Item(decide, begin_before)
+        item = _Item(decide, begin_before, then)
         self._queue.append(item)
         self._wake.set()
         # A caller that goes away must not stop what is queued (architecture 5.2).
@@ -69,7 +85,27 @@ class Journal:
             await self._write(batch)
 
     async def _write(self, batch: list[_Item[Any]]) -> None:
-        transaction = Transaction(self.books, self._clock.now())
+        try:
+            self._rebuild_if_stale()
+            transaction = Transaction(self.books, self._clock.now())
+            answers = self._decide(transaction, batch)
+            if transaction.statements:
+                self._stale = True  # until it is on the disk
+                await self._store.commit(transaction.statements)
+                self._stale = self.failed = False
+        except JournalFailed as error:
+            _log.error("commit failed", error=str(error), batch=len(batch))
+            self.failed = True
+            self._abandon(batch, error)
+            return
+        self._feed.publish(transaction.published)
+        for item, answer in answers:
+            if not item.future.done():
+                item.future.set_result(answer)
+            _follow(item, answer)
+
+    def _decide(self, transaction: Transaction, batch: list[_Item[Any]]) -> list[tuple[_Item[Any], Any]]:
+        """The answers of the decisions that stand. Raises JournalFailed when none may."""
         answers: list[tuple[_Item[Any], Any]] = []
         for item in batch:
             if item.begin_before is not None and self._clock.monotonic() > item.begin_before:
@@ -83,26 +119,37 @@ class Journal:
                 if len(transaction.statements) != mark:
                     # It changed the books half way: a defect. Nothing of this batch may stand.
                     _log.exception("a decision failed half way")
-                    self._abandon(answers, JournalFailed(f"a decision failed half way: {error}"))
-                    return
-        if transaction.statements:
-            try:
-                await self._store.commit(transaction.statements)
-            except JournalFailed as error:
-                _log.error("commit failed", error=str(error), batch=len(answers))
-                self.failed = True
-                self._abandon(answers, error)
-                return
-        self.failed = False
-        self._feed.publish(transaction.published)
-        for item, answer in answers:
-            if not item.future.done():
-                item.future.set_result(answer)
+                    self._stale = True
+                    raise JournalFailed(f"a decision of the same batch failed half way: {error}") from error
+        return answers
 
-    def _abandon(self, answers: list[tuple[_Item[Any], Any]], error: JournalFailed) -> None:
-        self.books.rebuild()
-        for item, _ in answers:
+    def _abandon(self, batch: list[_Item[Any]], error: JournalFailed) -> None:
+        for item in batch:
             _fail(item, error)
+        try:
+            self._rebuild_if_stale()
+        except JournalFailed as again:
+            _log.error("books not rebuilt", error=str(again))
+
+    def _rebuild_if_stale(self) -> None:
+        """Bring the books back to the disk. Raises JournalFailed; then they stay stale."""
+        if not self._stale:
+            return
+        try:
+            self.books.rebuild()
+        except sqlite3.Error as error:
+            raise JournalFailed(f"the journal could not be read: {error}") from error
+        self._stale = False
+
+
+def _follow(item: _Item[Any], answer: Any) -> None:
+    if item.then is None:
+        return
+    try:
+        item.then(answer)
+    except Exception:
+        # The commit stands whatever its listeners do, and so must the writer.
+        _log.exception("what follows a commit failed")
 
 
 def _fail(item: _Item[Any], error: Exception) -> None:

@@ -14,7 +14,6 @@ from decimal import Decimal
 import msgspec
 
 from otopilot import money
-from otopilot import money
 from otopilot.instrument import Side, Venue
 from otopilot.money import ZERO
 from otopilot.order import OrderId, Trade, TradeKey, UserId

@@ -6,7 +6,6 @@ the machine. Nothing here decides anything.
 
 import asyncio
 import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,8 +44,10 @@ CREATE TABLE orders (
     order_id TEXT PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, request_hash TEXT NOT NULL,
     user_id TEXT NOT NULL, venue TEXT NOT NULL, symbol TEXT NOT NULL, strategy_id TEXT NOT NULL,
     cycle INTEGER NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL, held_until TEXT,
-    version INTEGER NOT NULL, number INTEGER NOT NULL UNIQUE, body BLOB NOT NULL);
+    updated_ms INTEGER NOT NULL, version INTEGER NOT NULL, number INTEGER NOT NULL UNIQUE,
+    body BLOB NOT NULL);
 CREATE INDEX orders_live ON orders (live) WHERE live = 1;
+CREATE INDEX orders_updated ON orders (updated_ms);
 CREATE INDEX orders_cycle ON orders (strategy_id, user_id, venue, symbol, cycle);
 CREATE TABLE events (
     sequence INTEGER PRIMARY KEY, order_id TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL);
@@ -113,11 +114,13 @@ class SqliteStore:
     def __init__(self, path: Path, *, inline: bool = False) -> None:
         """`inline` commits in the calling thread (simulation); otherwise in one thread of its own."""
         self._lock = _take_lock(path)
-        self._write = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._write.execute("PRAGMA journal_mode=WAL")
-        self._write.execute("PRAGMA synchronous=FULL")
-        _prepare(self._write, path)
+        try:
+            self._write = _open(path)
+        except RefuseStart:
+            self._lock.close()
+            raise
         self._read = sqlite3.connect(path, isolation_level=None)
+        self.instance_epoch = self._mint_epoch()
         self._pool = None if inline else ThreadPoolExecutor(1, thread_name_prefix="journal")
 
     async def commit(self, statements: Sequence[Statement]) -> None:
@@ -130,13 +133,29 @@ class SqliteStore:
     def _commit(self, statements: Sequence[Statement]) -> None:
         try:
             self._write.execute("BEGIN IMMEDIATE")
+            self._refuse_other_instance()
             for sql, values in statements:
                 self._write.execute(sql, values)
             self._write.execute("COMMIT")
-        except sqlite3.Error as error:
+        except JournalFailed:
+            self._write.execute("ROLLBACK")
+            raise
+        except Exception as error:  # of sqlite3, or of a value that it cannot take
             if self._write.in_transaction:
                 self._write.execute("ROLLBACK")
             raise JournalFailed(f"the journal could not be written: {error}") from error
+
+    def _mint_epoch(self) -> int:
+        """Every write from now on is of this instance; a later one makes this one's writes fail."""
+        epoch = int(self.meta("instance_epoch") or 0) + 1
+        self._write.execute("INSERT OR REPLACE INTO meta VALUES ('instance_epoch', ?)", (str(epoch),))
+        return epoch
+
+    def _refuse_other_instance(self) -> None:
+        """The lock keeps a second instance out; a zombie of an old one is caught here (architecture 11)."""
+        row = self._write.execute("SELECT value FROM meta WHERE key = 'instance_epoch'").fetchone()
+        if row is None or int(row[0]) != self.instance_epoch:
+            raise JournalFailed("another instance has taken over this journal: nothing is written any more")
 
     def close(self) -> None:
         """Close the file and give up its lock."""
@@ -156,6 +175,18 @@ class SqliteStore:
     def live_orders(self) -> Iterator[StoredOrder]:
         """Orders that are not settled or are held, oldest first."""
         return map(_stored, self._read.execute(f"{_ORDER} WHERE live = 1 ORDER BY number"))
+
+    def recent_orders(self, milliseconds: int) -> Iterator[StoredOrder]:
+        """Settled orders that changed so long before the newest change, or later; oldest first."""
+        newest = "(SELECT max(updated_ms) FROM orders)"
+        where = f"WHERE live = 0 AND updated_ms >= {newest} - ? ORDER BY number"
+        return map(_stored, self._read.execute(f"{_ORDER} {where}", (milliseconds,)))
+
+    def has_trade(self, account: AccountKey, key: TradeKey) -> bool:
+        """Is the trade in the ledger?"""
+        sql = "SELECT 1 FROM trades WHERE venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?"
+        values = (account.venue, account.user_id, account.symbol, key)
+        return self._read.execute(sql, values).fetchone() is not None
 
     def order(self, order_id: OrderId) -> StoredOrder | None:
         """One order."""
@@ -316,17 +347,31 @@ def _take_lock(path: Path) -> BinaryIO:
     return lock
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Check what is there, or make the schema. Raises RefuseStart for a file that cannot be trusted."""
+def _open(path: Path) -> sqlite3.Connection:
+    """The writing connection, checked. Raises RefuseStart for a file that cannot be trusted."""
+    # The write-ahead files take their mode from this one: nobody else may read them.
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _prepare(connection, path)
     except sqlite3.DatabaseError as error:
+        connection.close()
         raise RefuseStart(f"{path} is not a usable journal ({error}): restore it from a backup") from error
+    except RefuseStart:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check what is there, or make the schema."""
+    verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
         raise RefuseStart(f"{path} is damaged ({verdict}): restore it from a backup")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        os.chmod(path, 0o600)
     elif version != SCHEMA_VERSION:
         raise RefuseStart(f"{path} has schema {version}, this program needs {SCHEMA_VERSION}")
