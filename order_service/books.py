@@ -6,8 +6,8 @@ while and are then read from the disk when somebody asks.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from order_service import fingerprint
@@ -36,7 +36,8 @@ class Books:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        self.instance_epoch = 0
+        self.instance_epoch = store.instance_epoch
+        self.guard = Guard()
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -47,9 +48,10 @@ class Books:
         self.recent: OrderedDict[OrderId, Order] = OrderedDict()
         self.requests: dict[RequestId, OrderId] = {}
         self.by_account: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
-        self.slots: dict[AccountKey, OrderId] = {}
+        self.buys: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
         self.venue_ids: dict[tuple[Venue, UserId, VenueOrderId], tuple[OrderId, LegRole]] = {}
-        self.guard = Guard()
+        known, self.guard = self.guard, Guard()
+        self.guard.keep_foreign(known)
         self.fingerprints = Fingerprints()
         self.ledger = Ledger()
         self.foreign_keys: dict[AccountKey, dict[TradeKey, LedgerRow]] = defaultdict(dict)
@@ -66,6 +68,9 @@ class Books:
         self.scopes = {scope.scope_id: scope for scope in self.store.scopes()}
         self.cursors = dict(self.store.cursors())
         self.users = {(stored.venue, stored.user_id): stored for stored in self.store.users()}
+        # Those just ended first: their fingerprints are taken for a while yet.
+        for stored_order in self.store.recent_orders(fingerprint.MEMORY // timedelta(milliseconds=1)):
+            self._index(stored_order)
         for stored_order in self.store.live_orders():
             self._index(stored_order)
         self._rebuild_ledger()
@@ -88,11 +93,11 @@ class Books:
             self.base_assets[market] = self.store.meta(f"base_asset/{market[0]}/{market[1]}") or ""
         return self.base_assets[market]
 
-    def watch_since(self, scope: VolumeScope) -> None:
-        """Begin a SINCE scope from the rows on disk."""
+    def watch_since(self, scope: VolumeScope, fresh: Iterable[LedgerRow] = ()) -> None:
+        """Begin a SINCE scope from the rows on disk and those that are about to be there."""
         if scope.since is None:
             return
-        rows: list[LedgerRow] = []
+        rows = list(fresh)
         for member in scope.members:
             values = (member.venue, member.user_id, member.symbol, to_ms(scope.since))
             where = "venue = ? AND user_id = ? AND symbol = ? AND traded_at_ms >= ?"
@@ -125,6 +130,10 @@ class Books:
         """Whose leg a venue's order id is; none for an order that is not ours."""
         known = self.venue_ids.get((venue, user_id, venue_order_id))
         return known or self.store.leg_owner(venue, user_id, venue_order_id)
+
+    def slot(self, account: AccountKey) -> OrderId | None:
+        """The order whose BUY has not ended: one at most is placed, a late proof of life may add one."""
+        return next(iter(self.buys.get(account, ())), None)
 
     def live_orders(self, account: AccountKey) -> Iterator[Order]:
         """The account's orders on the symbol that are not settled or are held, oldest first."""
@@ -218,6 +227,7 @@ class Books:
         if held or not order.settled:
             self.live[order_id] = order
             self.by_account[account][order_id] = None
+            self.recent.pop(order_id, None)
         else:
             self.live.pop(order_id, None)
             self.by_account[account].pop(order_id, None)
@@ -225,14 +235,14 @@ class Books:
         for leg in order.legs:
             if leg.venue_order_id is not None:
                 self.venue_ids[order.venue, order.user_id, leg.venue_order_id] = (order_id, leg.role)
-        buys = order.buy is not None and not order.buy.is_over and not order.is_over
-        if buys:
-            self.slots[account] = order_id
-        elif self.slots.get(account) == order_id:
-            del self.slots[account]
-        ended = order.is_over and not held
-        until = order.updated_at + fingerprint.MEMORY if ended else None
-        self.fingerprints.take(print_of(order), order_id, until)
+        if order.buy is not None and not order.buy.is_over and not order.is_over:
+            self.buys[account][order_id] = None
+        else:
+            self.buys[account].pop(order_id, None)
+        if not order.working.client_id:
+            ended = order.is_over and not held
+            until = order.updated_at + fingerprint.MEMORY if ended else None
+            self.fingerprints.take(print_of(order), order_id, until)
         return self.guard.set((order.venue, order.symbol), order_id, claim_of(order, held))
 
     def _remember(self, order: Order) -> None:

@@ -8,10 +8,17 @@ import asyncio
 from dataclasses import dataclass, field
 
 from order_service import matching
+from order_service.denied import JournalFailed
 from order_service.order_manager import DOUBT_AFTER_SECONDS, OrderManager
 from order_service.resolution import Resolution
 from order_service.sessions import Session, Sessions
-from order_service.venues.port import CredentialRefused, RateLimited, VenueError, VenueRefused
+from order_service.venues.port import (
+    CredentialRefused,
+    RateLimited,
+    VenueError,
+    VenueRefused,
+    VenueSilent,
+)
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.order import (
@@ -77,11 +84,22 @@ class Care:
                 patient.woken.clear()
                 order = self._manager.books.order(order_id)
                 assert order is not None
+                if order.state is not OrderState.IN_DOUBT:
+                    self._resolution.forget(order_id)
                 if not needs_care(order, self._age(order)):
                     return
-                await self._treat(order, patient)
+                try:
+                    await self._treat(order, patient)
+                except JournalFailed as error:
+                    _log.error("news not journaled: asking again", order_id=order_id, error=str(error))
+                    await self._back_off(patient)
+                except Exception:
+                    # A defect, or a payload nobody thought of: the order is still looked after.
+                    _log.exception("treatment failed", order_id=order_id)
+                    await self._back_off(patient)
         finally:
             self._patients.pop(order_id, None)
+            self._resolution.forget(order_id)
 
     async def _treat(self, order: Order, patient: _Patient) -> None:
         """Do the most urgent thing, or wait for news or for the time to ask."""
@@ -111,17 +129,22 @@ class Care:
         elif order.state is OrderState.IN_DOUBT:
             pause = await self._resolution.step(session, order)
             await self._wait(patient, pause)
-        elif any(_lacks_trades(order, leg.role) for leg in order.legs):
-            await self._read_trades(session, order, patient)
         elif (role := _wished(order)) is not None:
             await self._cancel(session, order, role, patient)
+        elif _lacks_any(order):
+            if not await self._read_trades(session, order):
+                # The venue's books lag behind its word: never make up a fill, ask again.
+                await self._back_off(patient)
+            else:
+                patient.pause = FIRST_PAUSE
         elif order.working.is_over and order.working.status is not LegStatus.FILLED and not order.is_over:
             # Ended partly filled: what became of the SELL? (architecture 4)
             await self.ask(session, order)
             await self._back_off(patient)
         else:
-            due = [at - self._age(order) for at in ASK_AT_SECONDS if at > self._age(order)]
-            if not await self._wait(patient, due[0]):
+            age = self._age(order)
+            due = [at - age for at in ASK_AT_SECONDS if at > age]
+            if due and not await self._wait(patient, due[0]):
                 await self.ask(session, order)
 
     async def ask(self, session: Session, order: Order) -> None:
@@ -132,13 +155,14 @@ class Care:
             fact = await session.account.look_up(order, leg.role)
             if fact is None:
                 continue
+            if (word := matching.unknown_word(fact)) is not None:
+                await self._manager.note_unknown(order, word)
             news = matching.report(fact, leg.role)
-            if news is None:
-                _log.error("unknown status", order_id=order.order_id, status=fact.raw_status)
-            elif matching.says_more(order, news):
+            if matching.says_more(order, news):
                 order = await self._manager.learn(order.order_id, news)
 
-    async def _read_trades(self, session: Session, order: Order, patient: _Patient) -> None:
+    async def _read_trades(self, session: Session, order: Order) -> bool:
+        """Read the trades of legs that lack some; true when there were new ones."""
         news: list[News] = []
         for leg in order.legs:
             if not _lacks_trades(order, leg.role) or leg.venue_order_id is None:
@@ -149,10 +173,7 @@ class Care:
         session.forget_balances()
         if news:
             await self._manager.learn(order.order_id, *news)
-            patient.pause = FIRST_PAUSE
-        else:
-            # The venue's books lag behind its word: never make up a fill, ask again.
-            await self._back_off(patient)
+        return bool(news)
 
     async def _cancel(self, session: Session, order: Order, role: LegRole, patient: _Patient) -> None:
         """Send the wish, then ask: only the venue's word on the leg ends it (architecture 4)."""
@@ -162,12 +183,19 @@ class Care:
             raise
         except VenueRefused as refusal:
             _log.info("cancel refused", order_id=order.order_id, role=role, refusal=str(refusal))
+        except VenueSilent as silence:
+            # Unknown: asking tells, and until it does the wish is sent again.
+            _log.warning("cancel unanswered", order_id=order.order_id, role=role, error=str(silence))
         if await self._wait(patient, 0.05):
             return  # pushed news came first
         await self.ask(session, order)
         latest = self._manager.books.order(order.order_id)
-        if latest is not None and latest.open_wish(role) is not None:
-            await self._back_off(patient)
+        if latest is None or latest.open_wish(role) is None:
+            return
+        # A leg that is still open may trade meanwhile: its fills are not kept waiting for its end.
+        if _lacks_any(latest):
+            await self._read_trades(session, latest)
+        await self._back_off(patient)
 
     async def _back_off(self, patient: _Patient) -> None:
         await self._wait(patient, patient.pause)
@@ -192,13 +220,17 @@ def needs_care(order: Order, age_seconds: float) -> bool:
         return True
     if order.state is OrderState.WORKING and (order.working.is_over or age_seconds < ASK_AT_SECONDS[-1]):
         return True
-    return _wished(order) is not None or any(_lacks_trades(order, leg.role) for leg in order.legs)
+    return _wished(order) is not None or _lacks_any(order)
 
 
 def _lacks_trades(order: Order, role: LegRole) -> bool:
     """Did the venue report more than the ledger has read?"""
     leg = order.leg(role)
     return leg.reported_quantity > leg.filled_quantity
+
+
+def _lacks_any(order: Order) -> bool:
+    return any(_lacks_trades(order, leg.role) for leg in order.legs)
 
 
 def _wished(order: Order) -> LegRole | None:

@@ -5,6 +5,7 @@ or ended less than ten minutes ago, by lowering the BUY a few ticks or the quant
 Pure; the books own one instance.
 """
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ MOST_STEPS_OF_A_SELL = 9
 LEAST_SHARE = Decimal("0.999")  # of the amount that was asked for
 
 
-class Fingerprint(msgspec.Struct, frozen=True):
+class Fingerprint(msgspec.Struct, frozen=True, order=True):
     """What tells one leg from every other where there are no ids."""
 
     venue: Venue
@@ -45,19 +46,32 @@ class Fingerprints:
 
     def __init__(self) -> None:
         self._taken: dict[Fingerprint, dict[str, datetime | None]] = {}
+        self._ends: list[tuple[datetime, str, Fingerprint]] = []  # a heap, by time
 
     def take(self, print_: Fingerprint, holder: str, until: datetime | None) -> None:
         """Mark it taken by a holder; without a time until it is marked again."""
-        self._taken.setdefault(print_, {})[holder] = until
+        holders = self._taken.setdefault(print_, {})
+        if until is not None and holders.get(holder) != until:
+            heapq.heappush(self._ends, (until, holder, print_))
+        holders[holder] = until
 
     def forget_expired(self, now: datetime) -> None:
         """Drop what ended more than ten minutes ago: the memory is bounded by the orders of that time."""
-        for print_ in list(self._taken):
-            holders = self._taken[print_]
-            for holder in [h for h, until in holders.items() if until is not None and until <= now]:
+        while self._ends and self._ends[0][0] <= now:
+            until, holder, print_ = heapq.heappop(self._ends)
+            holders = self._taken.get(print_, {})
+            if holder in holders and holders[holder] == until:
                 del holders[holder]
-            if not holders:
-                del self._taken[print_]
+                if not holders:
+                    del self._taken[print_]
+
+    def holders(self, print_: Fingerprint) -> list[str]:
+        """Who has, or lately had, that fingerprint."""
+        return list(self._taken.get(print_, ()))
+
+    def taken(self) -> dict[Fingerprint, dict[str, datetime | None]]:
+        """Every fingerprint that is taken, its holders and until when."""
+        return {print_: dict(holders) for print_, holders in self._taken.items()}
 
     def choose(self, wanted: Fingerprint, instrument: Instrument, now: datetime) -> Fingerprint:
         """The nearest free one. Raises NoneFree."""
@@ -71,8 +85,7 @@ class Fingerprints:
 
     def _taken_until(self, print_: Fingerprint, now: datetime) -> list[datetime | None] | None:
         holders = self._taken.get(print_, {})
-        live = [until for until in holders.values() if until is None or until > now]
-        return live or None
+        return [until for until in holders.values() if until is None or until > now] or None
 
 
 def _candidates(wanted: Fingerprint, instrument: Instrument) -> Iterator[Fingerprint]:

@@ -72,14 +72,24 @@ class Guard:
             claims[holder] = claim
         return before is not None and before != claim
 
-    def set_foreign(self, market: Market, user_id: UserId, claims: list[Claim]) -> None:
-        """Replace what is known of a managed account's open orders that are not ours."""
+    def set_foreign(self, market: Market, user_id: UserId, claims: list[Claim]) -> bool:
+        """Replace what is known of a managed account's open orders that are not ours.
+
+        True when something became freer.
+        """
         held = self._claims[market]
         prefix = f"foreign:{user_id}:"
-        for holder in [holder for holder in held if holder.startswith(prefix)]:
-            del held[holder]
+        before = {holder: held.pop(holder) for holder in list(held) if holder.startswith(prefix)}
         for claim in claims:
             held[claim.holder] = claim
+        return any(held.get(holder) != claim for holder, claim in before.items())
+
+    def keep_foreign(self, other: "Guard") -> None:
+        """Take over what another guard knows of orders that are not ours: no journal has them."""
+        for market, claims in other._claims.items():
+            for holder, claim in claims.items():
+                if holder.startswith("foreign:"):
+                    self._claims[market][holder] = claim
 
     def foreign_sells(self, market: Market, user_id: UserId) -> int:
         """Open SELLs of the account that are not ours, as far as seen."""

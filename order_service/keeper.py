@@ -9,6 +9,7 @@ from collections import OrderedDict
 from datetime import timedelta
 
 from order_service import matching
+from order_service.denied import Denied, JournalFailed
 from order_service.order_manager import OrderManager
 from order_service.reconciliation import Reconciliation
 from order_service.sessions import Session, SessionKey, Sessions
@@ -32,6 +33,7 @@ from otopilot.position import UserState
 from otopilot.tasks import TaskOwner
 
 MOST_UNMATCHED = 1_000
+MOST_HELD_BACK = 1_000  # pushes of one user while a sweep runs after its stream came up
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
 
@@ -64,23 +66,21 @@ class Keeper:
         manager.on_change(self._match_again)
 
     def start(self, session: Session) -> None:
-        """Keep a session from now on."""
+        """Keep a session from now on, in the place of the one that was kept for the user."""
+        for task in self._running.pop(session.key, []):
+            task.cancel()
         self._sessions.put(session)
         name = f"{session.venue}/{session.user_id}"
         self._running[session.key] = [
             self._tasks.spawn(self._sweep_forever(session), f"sweeps {name}"),
-            self._tasks.spawn(
-                session.account.run_stream(lambda news: self._hear(session, news)), f"stream {name}"
-            ),
+            self._tasks.spawn(self._stream_forever(session), f"stream {name}"),
         ]
 
-    async def end(self, session: Session) -> None:
+    def end(self, session: Session) -> None:
         """Stop keeping a session."""
         self._sessions.drop(session)
-        tasks = self._running.pop(session.key, [])
-        for task in tasks:
+        for task in self._running.pop(session.key, []):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def settle(self, sessions: list[Session], seconds: float) -> None:
         """Sweep now; returns when each of these sessions was swept, or after so long."""
@@ -94,12 +94,22 @@ class Keeper:
         except TimeoutError:
             _log.warning("settling took too long", seconds=seconds)
 
+    async def _stream_forever(self, session: Session) -> None:
+        while True:
+            try:
+                await session.account.run_stream(lambda news: self._hear(session, news))
+            except Exception:
+                # It reconnects by itself after what a venue does to it: this is a defect.
+                _log.exception("user stream failed", user=session.user_id, venue=session.venue)
+            await self._clock.sleep(LONGEST_PAUSE)
+
     # ------------------------------------------------------------------ sweeps
 
     async def _sweep_forever(self, session: Session) -> None:
         pause = FIRST_PAUSE
         while True:
             session.sweep_now.clear()
+            held_back = session.held_back
             wait = self._beat.total_seconds()
             if session.state is not UserState.STOPPED:
                 try:
@@ -112,8 +122,17 @@ class Keeper:
                     wait = pause
                     pause = min(LONGEST_PAUSE, pause * 2)
                     await self._unread(session, error)
+                except Exception as error:
+                    # The journal, a defect, a payload nobody thought of: this user waits, its sweeps go on.
+                    _log.exception("sweep failed", user=session.user_id, venue=session.venue)
+                    wait = pause
+                    pause = min(LONGEST_PAUSE, pause * 2)
+                    await self._unread(
+                        session, VenueError("sweep_failed", f"{type(error).__name__}: {error}")
+                    )
                 else:
                     pause = FIRST_PAUSE
+                    self._let_go(session, held_back)
                     if session.state is UserState.SETTLING:
                         await self._sessions.set_state(session, UserState.READY)
             session.swept.set()
@@ -142,10 +161,27 @@ class Keeper:
 
     # ------------------------------------------------------------------ pushes
 
+    def _let_go(self, session: Session, held_back: list[StreamNews] | None) -> None:
+        """The account was read since the stream came up: what was pushed meanwhile joins it."""
+        if held_back is not None and session.held_back is held_back:
+            session.held_back = None
+            for news in held_back:
+                self._hear(session, news)
+
     def _hear(self, session: Session, news: StreamNews) -> None:
         """Take pushed news; returns at once."""
+        if self._sessions.get(session.venue, session.user_id) is not session:
+            return
+        if session.held_back is not None and isinstance(news, OrderPushed | TradePushed):
+            # Nothing is believed before a sweep has shown that this is the world we know.
+            if len(session.held_back) < MOST_HELD_BACK:
+                session.held_back.append(news)
+            else:
+                session.sweep_now.set()
+            return
         match news:
             case StreamUp():
+                session.held_back = []
                 session.sweep_now.set()
             case StreamDown():
                 _log.warning(
@@ -171,11 +207,10 @@ class Keeper:
         order_id, role = ours
         order = books.order(order_id)
         news = matching.report(fact, role)
-        if order is None or news is None:
-            _log.error("unknown status pushed", order_id=order_id, status=fact.raw_status)
+        if fact.status is None:
             session.sweep_now.set()
-        elif matching.says_more(order, news):
-            self._learn(order_id, news)
+        if order is not None and matching.says_more(order, news):
+            self._learn(session, order_id, news)
 
     def _take_trade(self, session: Session, pushed: TradePushed) -> None:
         """A pushed trade whose key the venue never repeats is a row like one that was read."""
@@ -183,7 +218,7 @@ class Keeper:
         ours = books.owner_of(session.venue, session.user_id, pushed.trade.venue_order_id)
         if ours is not None:
             trade = pushed.trade
-            self._learn(ours[0], Traded(role=ours[1], trade=trade, at=trade.traded_at))
+            self._learn(session, ours[0], Traded(role=ours[1], trade=trade, at=trade.traded_at))
 
     def _match_again(self, order: Order) -> None:
         """An order's venue ids may just have become known: were there pushes for them?"""
@@ -196,5 +231,13 @@ class Keeper:
                 if fact is not None:
                     self._take(session, fact)
 
-    def _learn(self, order_id: OrderId, news: News) -> None:
-        self._tasks.spawn(self._manager.learn(order_id, news), f"learn {order_id}")
+    def _learn(self, session: Session, order_id: OrderId, news: News) -> None:
+        self._tasks.spawn(self._learn_or_sweep(session, order_id, news), f"learn {order_id}")
+
+    async def _learn_or_sweep(self, session: Session, order_id: OrderId, news: News) -> None:
+        try:
+            await self._manager.learn(order_id, news)
+        except (JournalFailed, Denied) as error:
+            # A push is only a hint: what could not be journaled is read again.
+            _log.error("push not journaled", order_id=order_id, error=str(error))
+            session.sweep_now.set()

@@ -6,12 +6,25 @@ an order in doubt is recognised by its fingerprint among the orders nobody owns 
 
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 
 from order_service.books import Books
+from order_service.fingerprint import Fingerprint
+from order_service.ledger import AccountKey
 from order_service.venues.port import VenueOrder
 from otopilot.instrument import Venue
-from otopilot.order import LegRole, LegStatus, Order, OrderId, Report, UserId
+from otopilot.order import (
+    LegRole,
+    LegStatus,
+    Order,
+    OrderId,
+    OrderState,
+    RejectionKind,
+    Report,
+    UserId,
+)
 
+LOOK_BACK = timedelta(seconds=5)  # a venue's clock may be behind ours
 OUR_CLIENT_ID = re.compile(r"o([0-9a-f]{16})([wp])")
 
 
@@ -22,12 +35,25 @@ def owner(books: Books, venue: Venue, user_id: UserId, fact: VenueOrder) -> tupl
         return known
     named = OUR_CLIENT_ID.fullmatch(fact.client_id)
     if named is None:
-        return None
+        return _by_list(books, AccountKey(user_id, venue, fact.symbol), fact)
     order = books.order(OrderId(named[1]))
     # Ours = in the journal; an id of our form that it lacks is somebody's, not ours (architecture 5.8).
-    if order is None or order.user_id != user_id or order.venue is not venue:
+    if order is None or (order.user_id, order.venue, order.symbol) != (user_id, venue, fact.symbol):
         return None
-    return order.order_id, LegRole.WORKING if named[2] == "w" else LegRole.PENDING
+    role = LegRole.WORKING if named[2] == "w" else LegRole.PENDING
+    return (order.order_id, role) if any(leg.role is role for leg in order.legs) else None
+
+
+def _by_list(books: Books, account: AccountKey, fact: VenueOrder) -> tuple[OrderId, LegRole] | None:
+    """A leg whose id was never told, known by the list that its sibling is in."""
+    if fact.list_id is None or fact.role is None:
+        return None
+    for order in books.live_orders(account):
+        if order.list_id == fact.list_id:
+            for leg in order.legs:
+                if leg.role is fact.role and leg.venue_order_id is None:
+                    return order.order_id, leg.role
+    return None
 
 
 def unknown_of_ours(books: Books, venue: Venue, user_id: UserId, fact: VenueOrder) -> bool:
@@ -35,13 +61,11 @@ def unknown_of_ours(books: Books, venue: Venue, user_id: UserId, fact: VenueOrde
     return bool(OUR_CLIENT_ID.fullmatch(fact.client_id)) and owner(books, venue, user_id, fact) is None
 
 
-def report(fact: VenueOrder, role: LegRole) -> Report | None:
-    """The fact as news of a leg; none when the venue's status is not one we know."""
-    if fact.status is None:
-        return None
+def report(fact: VenueOrder, role: LegRole) -> Report:
+    """The fact as news of a leg; a status that we do not know leaves the leg's as it is."""
     return Report(
         role=role,
-        status=fact.status,
+        status=LegStatus.UNKNOWN if fact.status is None else fact.status,
         at=fact.created_at if fact.status in (LegStatus.OPEN, LegStatus.PENDING) else fact.updated_at,
         venue_order_id=fact.venue_order_id,
         list_id=fact.list_id,
@@ -51,38 +75,71 @@ def report(fact: VenueOrder, role: LegRole) -> Report | None:
     )
 
 
+def unknown_word(fact: VenueOrder) -> str | None:
+    """The venue's word for a status that we do not know."""
+    return f"status {fact.raw_status}" if fact.status is None else None
+
+
 def says_more(order: Order, news: Report) -> bool:
     """Would the report change anything? (Sweeps repeat what is known; the journal need not hear it.)"""
     leg = order.leg(news.role)
-    return (
-        leg.status is not news.status
-        or leg.reported_quantity < news.reported_quantity
-        or leg.venue_order_id is None
+    other = (
+        None not in (leg.venue_order_id, news.venue_order_id) and leg.venue_order_id != news.venue_order_id
     )
+    return other or leg.after(news) != leg or (order.list_id is None and news.list_id is not None)
+
+
+def may_be(order: Order, fact: VenueOrder) -> bool:
+    """Has the fact the order's fingerprint, and was it made since the order was signed?"""
+    wanted_role = LegRole.WORKING if order.pending is not None else None
+    working = order.working
+    wanted = (order.symbol, working.side, working.price, working.quantity, wanted_role)
+    same = (fact.symbol, fact.side, fact.price, fact.quantity, fact.role) == wanted
+    return same and fact.created_at >= order.submitted_at - LOOK_BACK
 
 
 def find_by_fingerprint(books: Books, order: Order, facts: Iterable[VenueOrder]) -> list[Report]:
-    """Reports that adopt an order in doubt, made of the venue's orders that nobody owns.
+    """Reports that adopt an order in doubt, made of the venue's orders that nobody else owns.
 
     Empty: no unadopted order there has its fingerprint.
     """
-    working = order.working
-    unowned = [fact for fact in facts if owner(books, order.venue, order.user_id, fact) is None]
-    wanted_role = LegRole.WORKING if order.pending is not None else None
-    for fact in unowned:
-        same = (fact.symbol, fact.side, fact.price, fact.quantity, fact.role) == (
-            order.symbol,
-            working.side,
-            working.price,
-            working.quantity,
-            wanted_role,
-        )
-        if not same:
+    mine = [
+        fact
+        for fact in facts
+        if (ours := owner(books, order.venue, order.user_id, fact)) is None or ours[0] == order.order_id
+    ]
+    # The same fingerprint twice would be a stranger's: the one made nearest to our signature is ours.
+    seen = [fact for fact in mine if may_be(order, fact)]
+    seen.sort(key=lambda fact: (abs(fact.created_at - order.submitted_at), fact.venue_order_id))
+    if not seen:
+        return []
+    found = [report(seen[0], LegRole.WORKING)]
+    for sibling in mine:
+        in_list = seen[0].list_id is not None and sibling.list_id == seen[0].list_id
+        if in_list and sibling.role is LegRole.PENDING:
+            found.append(report(sibling, LegRole.PENDING))
+    return found
+
+
+def late_proof(books: Books, account: AccountKey, fact: VenueOrder) -> OrderId | None:
+    """Our order in doubt, or proven absent, that an order which nobody owns turns out to be.
+
+    Where the venue takes our ids, it names itself; this is for fingerprints (architecture 5.6).
+    """
+    wanted = Fingerprint(
+        venue=account.venue,
+        symbol=fact.symbol,
+        user_id=account.user_id,
+        side=fact.side,
+        price=fact.price,
+        quantity=fact.quantity,
+        in_list=fact.role is not None,
+    )
+    for holder in books.fingerprints.holders(wanted):
+        order = books.order(OrderId(holder))
+        if order is None or order.working.venue_order_id is not None or not may_be(order, fact):
             continue
-        found = [report(fact, LegRole.WORKING)]
-        for sibling in unowned:
-            in_list = fact.list_id is not None and sibling.list_id == fact.list_id
-            if in_list and sibling.role is LegRole.PENDING:
-                found.append(report(sibling, LegRole.PENDING))
-        return [item for item in found if item is not None]
-    return []
+        absent = order.rejection is not None and order.rejection.kind is RejectionKind.ABSENT
+        if absent or order.state is OrderState.IN_DOUBT:
+            return order.order_id
+    return None

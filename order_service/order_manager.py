@@ -5,6 +5,7 @@ no protobuf; the servicer calls it, care.py and reconciliation.py feed it.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ import msgspec
 
 from order_service import placing
 from order_service.books import Books, account_of
-from order_service.denied import Denied, Kind
+from order_service.denied import Denied, JournalFailed, Kind
 from order_service.journal import Journal
 from order_service.ledger import LedgerRow
 from order_service.placing import Ask, Circumstances
@@ -54,6 +55,8 @@ from otopilot.tasks import TaskOwner
 BEGIN_WITHIN_SECONDS = 2.5  # after this a placement never begins (architecture 5.2)
 ANSWER_WITHIN_SECONDS = 3.0
 DOUBT_AFTER_SECONDS = 5.0  # after the signed timestamp
+LEARN_AGAIN_SECONDS = 1.0
+MOST_NOTED = 1_000
 
 _log = log.get("order_manager")
 Changed = Callable[[Order], None]
@@ -78,6 +81,8 @@ class OrderManager:
         self._tasks = tasks
         self._hold = hold
         self._changed: list[Changed] = []
+        self._sending: dict[OrderId, asyncio.Task[None]] = {}
+        self._noted: OrderedDict[tuple[OrderId, str], None] = OrderedDict()
 
     @property
     def books(self) -> Books:
@@ -105,16 +110,38 @@ class OrderManager:
         self._budgets[ask.venue].permit_placement()
         order_id = OrderId(self._clock.new_id())
         order = await self._journal.run(
-            lambda tx: placing.decide(tx, ask, circumstances, order_id, self._clock.now()),
+            lambda tx: self._decide(tx, ask, session, circumstances, order_id),
             begin_before=received + BEGIN_WITHIN_SECONDS,
+            # Not here below: a caller that has gone must not leave a journaled order unsent.
+            then=lambda placed: self._begin_sending(session, placed, order_id, ask),
         )
-        if ask.validate_only or order.order_id != order_id:
+        sending = self._sending.get(order_id)
+        if sending is None:
             return order
-        self._tell(order)
-        # The send outlives its caller: a cancelled handler must not leave an order half sent.
-        sending = self._tasks.spawn(self._send(session, order), f"send {order_id}")
         await asyncio.wait((sending,), timeout=received + ANSWER_WITHIN_SECONDS - self._clock.monotonic())
         return self.books.order(order_id) or order
+
+    def _decide(
+        self, tx: Transaction, ask: Ask, session: Session, known: Circumstances, order_id: OrderId
+    ) -> Order:
+        if existing := placing.find_existing(tx.books, ask):
+            return existing
+        # The user may have been stopped, replaced or removed while the venue was read.
+        if self._sessions.require_ready(ask.venue, ask.user_id) is not session:
+            message = f"user {ask.user_id} got another credential just now: nothing was placed"
+            raise Denied(Kind.UNAVAILABLE, "USER_SETTLING", message)
+        return placing.decide(tx, ask, known, order_id, self._clock.now())
+
+    def _begin_sending(self, session: Session, order: Order, order_id: OrderId, ask: Ask) -> None:
+        """The one place where a send begins: after the commit of an order that this call made."""
+        if ask.validate_only or order.order_id != order_id:
+            return
+        self._sending[order_id] = self._tasks.spawn(self._send(session, order), f"send {order_id}")
+        self._tell(order)
+
+    def awaits_answer(self, order_id: OrderId) -> bool:
+        """Is its request still under way, or its answer not in the journal yet?"""
+        return order_id in self._sending
 
     async def _circumstances(self, session: Session, ask: Ask) -> Circumstances:
         try:
@@ -147,13 +174,27 @@ class OrderManager:
 
     async def _send(self, session: Session, order: Order) -> None:
         """Send one journaled order, once, and learn what the venue says (architecture 5.3, 5.4)."""
-        asking = self._tasks.spawn(self._ask_venue(session, order), f"place {order.order_id}")
-        done, _ = await asyncio.wait((asking,), timeout=DOUBT_AFTER_SECONDS)
-        if not done:
-            doubt = Doubted(reason=f"no answer within {DOUBT_AFTER_SECONDS:g} s", at=self._clock.now())
-            await self.learn(order.order_id, doubt)
-        # A late answer is still worth having.
-        await self.learn(order.order_id, *await asking)
+        try:
+            asking = self._tasks.spawn(self._ask_venue(session, order), f"place {order.order_id}")
+            done, _ = await asyncio.wait((asking,), timeout=DOUBT_AFTER_SECONDS)
+            if not done:
+                doubt = Doubted(reason=f"no answer within {DOUBT_AFTER_SECONDS:g} s", at=self._clock.now())
+                await self._learn_surely(order.order_id, doubt)
+            # A late answer is still worth having.
+            await self._learn_surely(order.order_id, *await asking)
+        finally:
+            del self._sending[order.order_id]
+
+    async def _learn_surely(self, order_id: OrderId, *news: News) -> None:
+        """An answer comes once: it waits for a journal that cannot be written now."""
+        while True:
+            try:
+                await self.learn(order_id, *news)
+            except (JournalFailed, Denied) as error:
+                _log.error("answer not journaled yet", order_id=order_id, error=str(error))
+                await self._clock.sleep(LEARN_AGAIN_SECONDS)
+            else:
+                return
 
     async def _ask_venue(self, session: Session, order: Order) -> list[News]:
         try:
@@ -207,23 +248,42 @@ class OrderManager:
         News that contradicts what is known is journaled, raised as an alarm and stops that user only.
         """
         values = await self._fee_values(order_id, news)
+        before: list[int] = []
         alarms: list[str] = []
 
         def decide(tx: Transaction) -> Order:
             order = tx.books.order(order_id)
             assert order is not None, order_id
+            before.append(order.version)
             for item in news:
                 order = self._apply(tx, order, item, values, alarms)
             return order
 
-        order = await self._journal.run(decide)
+        def then(order: Order) -> None:
+            for alarm in alarms:
+                self._sound(order, alarm)
+            if order.version != before[0]:
+                self._tell(order)
+
+        return await self._journal.run(decide, then=then)
+
+    async def note_unknown(self, order: Order, word: str) -> None:
+        """Journal, once, a word of the venue's that we do not know; the state stays (architecture 4)."""
+        key = (order.order_id, word)
+        if key in self._noted:
+            return
+        _log.error("alarm: unknown word of the venue", order_id=order.order_id, word=word)
+        await self.learn(order.order_id, Noted(text=f"unknown: {word}", at=self._clock.now()))
+        self._noted[key] = None
+        while len(self._noted) > MOST_NOTED:
+            self._noted.popitem(last=False)
+
+    def _sound(self, order: Order, alarm: str) -> None:
+        _log.error("alarm", order_id=order.order_id, user=order.user_id, alarm=alarm)
         session = self._sessions.get(order.venue, order.user_id)
-        for alarm in alarms:
-            _log.error("alarm", order_id=order_id, user=order.user_id, alarm=alarm)
-            if session is not None:
-                await self._sessions.stop(session, "contradiction", alarm)
-        self._tell(order)
-        return order
+        if session is not None:
+            stop = self._sessions.stop(session, "contradiction", alarm)
+            self._tasks.spawn(stop, f"stop {order.user_id}")
 
     def _tell(self, order: Order) -> None:
         for changed in self._changed:
@@ -238,10 +298,12 @@ class OrderManager:
         alarms: list[str],
     ) -> Order:
         try:
+            _check_identity(order, item)
             after = advance(order, item)
-        except IllegalTransition as illegal:
-            alarms.append(str(illegal))
-            tx.update(order, order, msgspec.json.encode(Noted(text=str(illegal), at=self._clock.now())))
+        except (IllegalTransition, _OtherOrder) as contradiction:
+            alarms.append(str(contradiction))
+            noted = Noted(text=str(contradiction), at=self._clock.now())
+            tx.update(order, order, msgspec.json.encode(noted))
             return order
         if after == order and not isinstance(item, Noted):
             return order
@@ -294,6 +356,27 @@ class OrderManager:
         except VenueError:
             return None
         return trade.fee.amount * price
+
+
+class _OtherOrder(Exception):
+    """News of another order of the venue's than the one this leg is known to be."""
+
+
+def _check_identity(order: Order, news: News) -> None:
+    """A leg is one order at the venue for ever: a second one would be an orphan or a foreigner's."""
+    if isinstance(news, Report):
+        heard = news.venue_order_id
+    elif isinstance(news, Traded):
+        heard = news.trade.venue_order_id
+    else:
+        return
+    leg = next((leg for leg in order.legs if leg.role is news.role), None)
+    if leg is None:
+        raise _OtherOrder(f"order {order.order_id} has no {news.role} leg, and yet news of it: {news!r}")
+    if leg.venue_order_id is not None and heard is not None and leg.venue_order_id != heard:
+        raise _OtherOrder(
+            f"order {order.order_id}: its {news.role} leg is {leg.venue_order_id} at the venue, yet {heard}"
+        )
 
 
 def _reports(placed: Placed) -> list[News]:

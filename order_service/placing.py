@@ -36,6 +36,8 @@ from otopilot.position import VolumeSide
 
 WAKE_FOR = timedelta(seconds=2)  # a denied request is told of a freed claim for so long (architecture 6)
 
+MOST_AHEAD = timedelta(seconds=1)  # of another service's clock
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asked for. Prices in quote per base, quantity in base."""
@@ -104,7 +106,7 @@ def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
     """Insert the order, or raise Denied. A repeated request gets the order it made."""
     if existing := find_existing(tx.books, ask):
         return existing
-    if ask.owner_epoch != tx.books.owner_epoch:
+    if ask.owner_epoch != tx.books.owner_epoch or ask.owner_epoch < 1:
         raise _precondition(
             "STALE_OWNER",
             f"owner epoch {ask.owner_epoch} is not the current one ({tx.books.owner_epoch}): "
@@ -137,6 +139,12 @@ def _check_price_age(ask: Ask, now: datetime) -> None:
             Kind.BAD_ARGUMENT, "BAD_ARGUMENT", "price_confirmed_at is needed: the price comes from the market"
         )
     age = now - ask.price_confirmed_at
+    if age < -MOST_AHEAD:
+        raise Denied(
+            Kind.BAD_ARGUMENT,
+            "BAD_ARGUMENT",
+            f"price_confirmed_at is {-age.total_seconds():g} s ahead of this service's clock",
+        )
     if age > ask.max_price_age:
         milliseconds = int(age.total_seconds() * 1000)
         raise _precondition(
@@ -158,7 +166,7 @@ def _check_filters(side: Side, price: Decimal, quantity: Decimal, known: Circums
 def _check_room(books: Books, ask: Ask) -> None:
     """One non-terminal BUY per (user, symbol); a SELL only of base that no SELL covers."""
     if ask.side is Side.BUY:
-        holder = books.slots.get(ask.account)
+        holder = books.slot(ask.account)
         if holder is not None:
             raise _precondition(
                 "DENIED_SLOT",

@@ -8,8 +8,9 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from order_service import matching
+from order_service import fingerprint, matching
 from order_service.care import Care
+from order_service.fingerprint import Fingerprint
 from order_service.guard import Claim
 from order_service.journal import Journal
 from order_service.ledger import FIRST_MOMENT, AccountKey, LedgerRow, window_start
@@ -17,7 +18,7 @@ from order_service.order_manager import OrderManager
 from order_service.sessions import Session, Sessions
 from order_service.store import Cursor
 from order_service.transaction import Transaction
-from order_service.venues.port import VenueOrder
+from order_service.venues.port import VenueOrder, VenueSilent
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Side
@@ -42,7 +43,8 @@ class Reconciliation:
         self._care = care
         self._sessions = sessions
         self._clock = clock
-        self._foreign_read: dict[tuple[AccountKey, VenueOrderId], Decimal] = {}
+        # Base of each foreign order whose trades are in the ledger; orders out of sight are forgotten.
+        self._foreign_read: dict[AccountKey, dict[VenueOrderId, Decimal]] = {}
 
     async def sweep(self, session: Session) -> None:
         """Bring every symbol of the user up to date. Raises VenueError; then nothing is known anew."""
@@ -82,10 +84,11 @@ class Reconciliation:
         for fact in history:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
         foreign = await self._sort_out(session, account, list(facts.values()))
-        rows = await self._foreign_rows(session, account, foreign)
+        rows, read = await self._foreign_rows(session, account, foreign)
         await self._ask_for_the_missing(session, account, facts)
-        resting = [fact for fact in foreign if fact.status in (LegStatus.OPEN, LegStatus.PENDING)]
-        oldest_open = min((fact.created_at for fact in opened), default=began)
+        # Ours are asked for singly; an open order of somebody else's must be in the next history.
+        resting = [fact for fact in foreign if fact.status in (None, LegStatus.OPEN, LegStatus.PENDING)]
+        oldest_open = min((fact.created_at for fact in resting), default=began)
         cursor = Cursor(covered, min(oldest_open, began - OVERLAP))
 
         def decide(tx: Transaction) -> None:
@@ -93,18 +96,37 @@ class Reconciliation:
             for row in rows:
                 if tx.books.owner_of(account.venue, account.user_id, row.trade.venue_order_id) is None:
                     tx.add_trade(row)
-            in_flight = [o for o in tx.books.live_orders(account) if o.state in IN_FLIGHT]
-            claims = [
-                _claim(account, fact)
-                for fact in resting
-                # What became ours while we read, or is an order in flight, has a claim of its own.
-                if matching.owner(tx.books, account.venue, account.user_id, fact) is None
-                and not any(matching.find_by_fingerprint(tx.books, order, [fact]) for order in in_flight)
-            ]
-            tx.books.guard.set_foreign((account.venue, account.symbol), account.user_id, claims)
+            self._see_foreign(tx, account, foreign)
             tx.set_cursor(account, cursor)
 
-        await self._journal.run(decide)
+        def then(_: None) -> None:
+            self._foreign_read[account] = read
+
+        await self._journal.run(decide, then=then)
+        behind = [f.venue_order_id for f in foreign if f.executed_quantity > read.get(f.venue_order_id, ZERO)]
+        if behind:
+            # Unknown, never zero: nothing is placed until the venue's books have caught up.
+            message = f"{account.symbol}: trades of orders {', '.join(behind[:5])} cannot be read yet"
+            raise VenueSilent("trades_behind", message)
+
+    def _see_foreign(self, tx: Transaction, account: AccountKey, foreign: list[VenueOrder]) -> None:
+        """Their claims and fingerprints bind our orders as far as they are seen (architecture 5.6, 6)."""
+        books = tx.books
+        doubtful = [order for order in books.live_orders(account) if order.state in IN_FLIGHT]
+        claims = []
+        for fact in foreign:
+            # What became ours while we read, or is an order in flight, has a claim of its own.
+            if matching.owner(books, account.venue, account.user_id, fact) is not None:
+                continue
+            if any(matching.may_be(order, fact) for order in doubtful):
+                continue
+            ended = fact.status not in (None, LegStatus.OPEN, LegStatus.PENDING)
+            until = (fact.updated_at if ended else tx.now) + fingerprint.MEMORY
+            books.fingerprints.take(_print(account, fact), f"foreign:{fact.venue_order_id}", until)
+            if not ended:
+                claims.append(_claim(account, fact))
+        if books.guard.set_foreign((account.venue, account.symbol), account.user_id, claims):
+            tx.wake((account.venue, account.symbol))
 
     async def _sort_out(
         self, session: Session, account: AccountKey, facts: list[VenueOrder]
@@ -129,7 +151,19 @@ class Reconciliation:
                 )
         for order_id, items in news.items():
             await self._learn(session, order_id, items)
-        return foreign
+        return await self._adopt(account, foreign)
+
+    async def _adopt(self, account: AccountKey, foreign: list[VenueOrder]) -> list[VenueOrder]:
+        """Learn of the orders in doubt or thought absent that are there; returns what nobody owns then."""
+        books = self._journal.books
+        proven = {matching.late_proof(books, account, fact): None for fact in foreign}
+        for order_id in proven:
+            order = books.order(order_id) if order_id is not None else None
+            if order is not None and (found := matching.find_by_fingerprint(books, order, foreign)):
+                await self._manager.learn(order.order_id, *found)
+        return [
+            fact for fact in foreign if matching.owner(books, account.venue, account.user_id, fact) is None
+        ]
 
     async def _learn(
         self, session: Session, order_id: OrderId, items: list[tuple[LegRole, VenueOrder]]
@@ -138,10 +172,9 @@ class Reconciliation:
         assert order is not None
         learned: list[News] = []
         for role, fact in items:
+            if (word := matching.unknown_word(fact)) is not None:
+                await self._manager.note_unknown(order, word)
             news = matching.report(fact, role)
-            if news is None:
-                _log.error("unknown status", order_id=order_id, status=fact.raw_status)
-                continue
             if matching.says_more(order, news):
                 learned.append(news)
             if fact.executed_quantity > order.leg(role).filled_quantity:
@@ -153,18 +186,20 @@ class Reconciliation:
 
     async def _foreign_rows(
         self, session: Session, account: AccountKey, facts: list[VenueOrder]
-    ) -> list[LedgerRow]:
-        """The trades of orders that are not ours, where more was executed than was read before."""
+    ) -> tuple[list[LedgerRow], dict[VenueOrderId, Decimal]]:
+        """Trades of orders that are not ours, where some are not known yet; and what is known then."""
         rows: list[LedgerRow] = []
+        known = self._foreign_read.get(account, {})
+        read: dict[VenueOrderId, Decimal] = {}
         for fact in facts:
-            place = (account, fact.venue_order_id)
-            if fact.executed_quantity <= self._foreign_read.get(place, ZERO):
-                continue
-            trades = await session.account.trades_of(account.symbol, fact.venue_order_id)
-            for trade in trades:
-                rows.append(await self._foreign_row(account, trade))
-            self._foreign_read[place] = sum((trade.quantity for trade in trades), ZERO)
-        return rows
+            place = fact.venue_order_id
+            read[place] = known.get(place, ZERO)
+            if fact.executed_quantity > read[place]:
+                trades = await session.account.trades_of(account.symbol, place)
+                for trade in trades:
+                    rows.append(await self._foreign_row(account, trade))
+                read[place] = sum((trade.quantity for trade in trades), ZERO)
+        return rows, read
 
     async def _foreign_row(self, account: AccountKey, trade: Trade) -> LedgerRow:
         value = await self._manager.fee_value(account.venue, account.user_id, account.symbol, trade)
@@ -204,6 +239,18 @@ def _newer(known: VenueOrder | None, fact: VenueOrder) -> VenueOrder:
     if known is None:
         return fact
     return max(known, fact, key=lambda seen: (seen.executed_quantity, seen.updated_at))
+
+
+def _print(account: AccountKey, fact: VenueOrder) -> Fingerprint:
+    return Fingerprint(
+        venue=account.venue,
+        symbol=account.symbol,
+        user_id=account.user_id,
+        side=fact.side,
+        price=fact.price,
+        quantity=fact.quantity,
+        in_list=fact.role is not None,
+    )
 
 
 def _claim(account: AccountKey, fact: VenueOrder) -> Claim:

@@ -6,18 +6,20 @@ nothing proves absence: the order waits for a person.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from order_service import matching
+from order_service.books import account_of
+from order_service.matching import LOOK_BACK
 from order_service.order_manager import OrderManager
 from order_service.sessions import Session
 from order_service.venues.port import VenueOrder, VenueRefused
 from otopilot import log
 from otopilot.clock import Clock
-from otopilot.order import LegRole, News, Order, OrderId, Refused, RejectionKind
+from otopilot.order import LegRole, Order, OrderId, OrderState, Refused, RejectionKind, Report
 
-LOOK_BACK = timedelta(seconds=5)  # a venue's clock may be behind ours
 GAP_SECONDS = 1.0  # between two answers "no such order"
+NOT_YET_SECONDS = 2.0
 _EARLY_LOOKS = (0.5, 2.0, 5.0)  # pauses before absence can be proven
 
 _log = log.get("resolution")
@@ -34,6 +36,14 @@ class ProofRules:
     fingerprint_proof: bool  # paper only: live, a person releases the order
 
 
+@dataclass
+class _Case:
+    """What is remembered of an order in doubt."""
+
+    looks: int = 0
+    first_clean: datetime | None = None
+
+
 class Resolution:
     """Decides what became of an order whose answer was lost. Remembers clean looks only."""
 
@@ -41,48 +51,50 @@ class Resolution:
         self._manager = manager
         self._clock = clock
         self._rules = rules
-        self._first_clean: dict[OrderId, datetime] = {}
-        self._looks: dict[OrderId, int] = {}
+        self._cases: dict[OrderId, _Case] = {}
 
     async def step(self, session: Session, order: Order) -> float:
         """Look once; returns the seconds to pause before the next look. Raises VenueError."""
+        case = self._cases.setdefault(order.order_id, _Case())
         if session.port.has_client_ids:
-            return await self._by_client_id(session, order)
-        return await self._by_fingerprint(session, order)
+            return await self._by_client_id(session, order, case)
+        return await self._by_fingerprint(session, order, case)
 
-    async def _by_fingerprint(self, session: Session, order: Order) -> float:
+    def forget(self, order_id: OrderId) -> None:
+        """The order is in doubt no more."""
+        self._cases.pop(order_id, None)
+
+    async def _by_fingerprint(self, session: Session, order: Order, case: _Case) -> float:
         began = self._clock.now()
         facts = await self._read(session, order)
-        news = matching.find_by_fingerprint(self._manager.books, order, facts)
-        if news:
-            return await self._settle(order, *news)
+        found = matching.find_by_fingerprint(self._manager.books, order, facts)
+        if found:
+            words = [word for fact in facts if (word := matching.unknown_word(fact)) is not None]
+            return await self._adopt(order, found, words)
         waited = (began - order.submitted_at).total_seconds()
         if not self._rules.fingerprint_proof:
             return 15.0
         if waited < self._rules.fingerprint_wait:
-            return min(self._early_pause(order), self._rules.fingerprint_wait - waited)
-        return await self._clean_look(
-            order, began, self._rules.fingerprint_gap, "no order of its fingerprint"
-        )
+            return min(_early_pause(case), self._rules.fingerprint_wait - waited)
+        gap = self._rules.fingerprint_gap
+        return await self._clean_look(order, case, began, gap, "no order of its fingerprint")
 
-    async def _by_client_id(self, session: Session, order: Order) -> float:
+    async def _by_client_id(self, session: Session, order: Order, case: _Case) -> float:
         began = self._clock.now()
-        news: list[News] = []
-        for leg in order.legs:
-            fact = await session.account.look_up(order, leg.role)
-            report = matching.report(fact, leg.role) if fact else None
-            if report is not None:
-                news.append(report)
-        if news:
-            return await self._settle(order, *news)
+        facts = [(leg.role, await session.account.look_up(order, leg.role)) for leg in order.legs]
+        found = [matching.report(fact, role) for role, fact in facts if fact is not None]
+        if found:
+            words = [word for _, fact in facts if fact and (word := matching.unknown_word(fact)) is not None]
+            return await self._adopt(order, found, words)
         wait = self._rules.recv_window + self._rules.absence_margin
         waited = (began - order.submitted_at).total_seconds()
         if waited < wait:
-            return min(self._early_pause(order), wait - waited)
+            return min(_early_pause(case), wait - waited)
         if not await self._nothing_there(session, order):
-            self._first_clean.pop(order.order_id, None)
+            case.first_clean = None
             return GAP_SECONDS
-        return await self._clean_look(order, began, GAP_SECONDS, "no such order, nothing to cancel, no trade")
+        proof = "no such order, nothing to cancel, no trade"
+        return await self._clean_look(order, case, began, GAP_SECONDS, proof)
 
     async def _nothing_there(self, session: Session, order: Order) -> bool:
         """A cancel that finds nothing, no open order of ours, no unexplained trade since it was signed."""
@@ -93,29 +105,54 @@ class Resolution:
                 raise
         else:
             return False
+        facts = await self._read(session, order)
         ours = {leg.client_id for leg in order.legs}
-        if any(fact.client_id in ours for fact in await session.account.open_orders(order.symbol)):
+        if any(fact.client_id in ours for fact in facts):
             return False
-        since = order.submitted_at - LOOK_BACK
+        # An order that shows another client id explains its own trades: somebody trades by hand.
+        explained = {fact.venue_order_id for fact in facts}
         books = self._manager.books
-        for trade in await session.account.trades_since(order.symbol, since):
+        foreign = books.foreign_keys.get(account_of(order), {})
+        for trade in await session.account.trades_since(order.symbol, order.submitted_at - LOOK_BACK):
+            if trade.venue_order_id in explained or trade.key in foreign:
+                continue
             if books.owner_of(order.venue, order.user_id, trade.venue_order_id) is None:
                 return False
         return True
 
-    async def _clean_look(self, order: Order, began: datetime, gap: float, proof: str) -> float:
+    async def _clean_look(self, order: Order, case: _Case, began: datetime, gap: float, proof: str) -> float:
         """The second clean look, far enough from the first, is the proof."""
-        first = self._first_clean.setdefault(order.order_id, began)
-        since_first = (began - first).total_seconds()
+        if self._manager.awaits_answer(order.order_id) or order.working.venue_order_id is not None:
+            # Its request may yet arrive, or the venue has shown it once: no look is clean.
+            case.first_clean = None
+            return NOT_YET_SECONDS
+        if case.first_clean is None:
+            case.first_clean = began
+        since_first = (began - case.first_clean).total_seconds()
         if since_first < gap:
             return gap - since_first
         absent = Refused(
             kind=RejectionKind.ABSENT,
             code="absent",
-            message=f"{proof}, seen at {first.isoformat()} and {began.isoformat()}",
+            message=f"{proof}, seen at {case.first_clean.isoformat()} and {began.isoformat()}",
             at=self._clock.now(),
         )
-        return await self._settle(order, absent)
+        settled = await self._manager.learn(order.order_id, absent)
+        _log.info("order in doubt is absent", order_id=order.order_id, state=settled.state)
+        return 0.0
+
+    async def _adopt(self, order: Order, found: list[Report], words: list[str]) -> float:
+        case = self._cases.get(order.order_id)
+        if case is not None:
+            case.first_clean = None
+        settled = await self._manager.learn(order.order_id, *found)
+        _log.info("order in doubt found", order_id=order.order_id, state=settled.state)
+        if settled.state is not OrderState.IN_DOUBT:
+            return 0.0
+        # The venue has it, in a state whose name we do not know: it is there, and stays in doubt.
+        for word in words:
+            await self._manager.note_unknown(settled, word)
+        return NOT_YET_SECONDS
 
     async def _read(self, session: Session, order: Order) -> list[VenueOrder]:
         """Open orders and history, in this order: one that ends between the two reads is in the second."""
@@ -123,14 +160,7 @@ class Resolution:
         facts.extend(await session.account.order_history(order.symbol, order.submitted_at - LOOK_BACK))
         return facts
 
-    async def _settle(self, order: Order, *news: News) -> float:
-        self._first_clean.pop(order.order_id, None)
-        self._looks.pop(order.order_id, None)
-        settled = await self._manager.learn(order.order_id, *news)
-        _log.info("order in doubt settled", order_id=order.order_id, state=settled.state)
-        return 0.0
 
-    def _early_pause(self, order: Order) -> float:
-        look = self._looks.get(order.order_id, 0)
-        self._looks[order.order_id] = look + 1
-        return _EARLY_LOOKS[min(look, len(_EARLY_LOOKS) - 1)]
+def _early_pause(case: _Case) -> float:
+    case.looks += 1
+    return _EARLY_LOOKS[min(case.looks, len(_EARLY_LOOKS)) - 1]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from order_service.denied import Denied, Kind
+from order_service.denied import Denied, JournalFailed, Kind
 from order_service.journal import Journal
 from order_service.rate_budget import RateBudget
 from order_service.store import StoredUser
 from order_service.transaction import Transaction
-from order_service.venues.port import Account, FeeRates, VenuePort
+from order_service.venues.port import Account, FeeRates, StreamNews, VenuePort
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
@@ -44,6 +44,8 @@ class Session:
     reason: str = "open orders and history are being read"
     sweep_now: asyncio.Event = field(default_factory=asyncio.Event)
     swept: asyncio.Event = field(default_factory=asyncio.Event)
+    # Pushes since the stream came up, until a sweep that began later has joined them; then none.
+    held_back: list[StreamNews] | None = field(default_factory=list)
     _fees: dict[str, tuple[datetime, FeeRates]] = field(default_factory=dict)
     _balances: dict[str, Decimal] = field(default_factory=dict)
     _balances_at: datetime | None = None
@@ -151,21 +153,31 @@ class Sessions:
 
     async def set_state(self, session: Session, state: UserState, code: str = "", reason: str = "") -> None:
         """Change a user's condition and tell the watchers; a stop is kept over restarts."""
-        if (session.state, session.reason_code, session.reason) == (state, code, reason):
+        if self.get(session.venue, session.user_id) is not session:
+            return  # another credential has taken its place: what became of this one says nothing
+        kept = (code, reason) if state is UserState.STOPPED else ("", "")
+        stored = (session.stored.stopped_code, session.stored.stopped_reason)
+        if (session.state, session.reason_code, session.reason, stored) == (state, code, reason, kept):
             return
         session.state, session.reason_code, session.reason = state, code, reason
         if state is UserState.STOPPED:
             _log.error("user stopped", user=session.user_id, venue=session.venue, code=code, reason=reason)
 
         def decide(tx: Transaction) -> None:
-            kept = (code, reason) if state is UserState.STOPPED else ("", "")
-            stored = tx.books.users.get(session.key)
-            if stored is not None and (stored.stopped_code, stored.stopped_reason) != kept:
-                session.stored = replace(stored, stopped_code=kept[0], stopped_reason=kept[1])
-                tx.set_user(session.stored)
+            known = tx.books.users.get(session.key)
+            same = known is not None and known.sealed == session.stored.sealed
+            if known is not None and same and (known.stopped_code, known.stopped_reason) != kept:
+                tx.set_user(replace(known, stopped_code=kept[0], stopped_reason=kept[1]))
             tx.publish_user(session.user())
 
-        await self._journal.run(decide)
+        def then(_: None) -> None:
+            session.stored = self._journal.books.users.get(session.key, session.stored)
+
+        try:
+            await self._journal.run(decide, then=then)
+        except (JournalFailed, Denied) as error:
+            # It holds in this process all the same; the next change of condition writes it.
+            _log.error("condition not journaled", user=session.user_id, error=str(error))
 
     async def stop(self, session: Session, code: str, reason: str) -> None:
         """This user cannot go on without a person; nobody else is touched."""

@@ -10,13 +10,16 @@ import msgspec
 
 from order_service.books import Books, account_of
 from order_service.feed import FeedItem
+from order_service.guard import Market
 from order_service.ledger import AccountKey, LedgerRow
 from order_service.store import Cursor, Statement, StoredUser, trade_values
-from otopilot import money
+from otopilot import log, money
 from otopilot.clock import to_ms
 from otopilot.instrument import Venue
-from otopilot.order import Order, UserId
+from otopilot.order import Order, TradeKey, UserId
 from otopilot.position import User, VolumeScope
+
+_log = log.get("transaction")
 
 
 class Transaction:
@@ -27,6 +30,7 @@ class Transaction:
         self.now = now
         self.statements: list[Statement] = []
         self.published: list[FeedItem] = []
+        self._fresh: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}  # trades not on the disk yet
 
     def write(self, sql: str, *values: Any) -> None:
         """A statement of the commit."""
@@ -44,14 +48,14 @@ class Transaction:
 
     def insert(self, order: Order, request_hash: str) -> None:
         """A new order, SUBMITTING."""
-        books = self.books
+        books, body = self.books, msgspec.json.encode(order)
         books.number += 1
         books.hashes[order.order_id] = request_hash
         books.requests[order.request_id] = order.order_id
         key = (order.strategy_id, account_of(order))
         books.cycles[key] = max(books.cycles.get(key, 0), order.cycle)
         self.write(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, ?, ?, ?)",
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, ?, ?, ?, ?)",
             order.order_id,
             order.request_id,
             request_hash,
@@ -61,11 +65,12 @@ class Transaction:
             order.strategy_id,
             order.cycle,
             order.state,
+            to_ms(order.updated_at),
             order.version,
             books.number,
-            msgspec.json.encode(order),
+            body,
         )
-        self._event(order, msgspec.json.encode(order))
+        self._event(order, body)
         self._placed(order)
 
     def update(self, before: Order, after: Order, news: bytes) -> None:
@@ -102,10 +107,12 @@ class Transaction:
     def _row(self, order: Order) -> None:
         held = self.books.held.get(order.order_id)
         self.write(
-            "UPDATE orders SET state = ?, live = ?, held_until = ?, version = ?, body = ? WHERE order_id = ?",
+            "UPDATE orders SET state = ?, live = ?, held_until = ?, updated_ms = ?, version = ?, body = ?"
+            " WHERE order_id = ?",
             order.state,
             int(held is not None or not order.settled),
             held.isoformat() if held else None,
+            to_ms(order.updated_at),
             order.version,
             msgspec.json.encode(order),
             order.order_id,
@@ -119,10 +126,16 @@ class Transaction:
 
     def _placed(self, order: Order) -> None:
         freer = self.books.place(order)
-        self.published.append(FeedItem(order=order, ask_again=self._woken(order) if freer else ()))
+        woken = self._woken((order.venue, order.symbol)) if freer else ()
+        self.published.append(FeedItem(order=order, ask_again=woken))
 
-    def _woken(self, order: Order) -> tuple[UserId, ...]:
-        waiting = self.books.waiting.pop((order.venue, order.symbol), {})
+    def wake(self, market: Market) -> None:
+        """Tell those who were denied by a claim on the market: one became freer."""
+        if woken := self._woken(market):
+            self.published.append(FeedItem(ask_again=woken))
+
+    def _woken(self, market: Market) -> tuple[UserId, ...]:
+        waiting = self.books.waiting.pop(market, {})
         return tuple(user_id for user_id, until in waiting.items() if until > self.now)
 
     # ------------------------------------------------------------------ ledger
@@ -133,38 +146,47 @@ class Transaction:
         A trade that was counted as foreign becomes own when its order turns out to be ours.
         """
         books, account, key = self.books, row.account, row.trade.key
-        known = books.foreign_keys[account].get(key)
-        if known is not None:
+        if key in books.foreign_keys[account]:
             if row.order_id is None:
                 return False
             del books.foreign_keys[account][key]
             self.write(
-                "UPDATE trades SET order_id = ?"
+                "UPDATE trades SET order_id = ?, fee_value = ?"
                 " WHERE venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?",
                 row.order_id,
+                money.text(row.fee_value) if row.fee_value is not None else None,
                 account.venue,
                 account.user_id,
                 account.symbol,
                 key,
             )
+        elif (account, key) in self._fresh or books.store.has_trade(account, key):
+            # Two orders with one trade: one row, or the whole batch would fail for good.
+            _log.error("trade counted already", user=account.user_id, symbol=account.symbol, key=key)
+            return False
         else:
-            self.write(f"INSERT INTO trades VALUES ({', '.join('?' * 14)})", *trade_values(row))  # noqa: S608
-            (_, side, day), (quantity, quote) = books.ledger.count(row)
-            self.write(
-                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)",
-                account.venue,
-                account.user_id,
-                account.symbol,
-                side,
-                day.isoformat(),
-                money.text(quantity),
-                money.text(quote),
-            )
+            self._fresh[account, key] = row
+            self._count(row)
         if row.order_id is None:
             books.foreign_keys[account][key] = row
         else:
             books.ledger.own(row, books.base_asset(account))
         return True
+
+    def _count(self, row: LedgerRow) -> None:
+        account = row.account
+        self.write(f"INSERT INTO trades VALUES ({', '.join('?' * 14)})", *trade_values(row))  # noqa: S608
+        (_, side, day), (quantity, quote) = self.books.ledger.count(row)
+        self.write(
+            "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)",
+            account.venue,
+            account.user_id,
+            account.symbol,
+            side,
+            day.isoformat(),
+            money.text(quantity),
+            money.text(quote),
+        )
 
     # ------------------------------------------------------------------ the rest
 
@@ -178,7 +200,7 @@ class Transaction:
         """Write a volume scope."""
         self.write("INSERT OR REPLACE INTO scopes VALUES (?, ?)", scope.scope_id, msgspec.json.encode(scope))
         self.books.scopes[scope.scope_id] = scope
-        self.books.watch_since(scope)
+        self.books.watch_since(scope, self._fresh.values())
 
     def set_cursor(self, account: AccountKey, cursor: Cursor) -> None:
         """How far an account's history was read."""
