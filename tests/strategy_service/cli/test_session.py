@@ -295,6 +295,17 @@ def test_a_missed_target_ends_with_1(world, services, config):
     assert main(["run", "--config", config], services) == 1
 
 
+def test_a_live_run_asks_nothing_of_the_paper_exchange_and_says_live(world, services, config, capsys):
+    reach(world)
+    live = Services(services.settings.model_copy(update={"mode": "live"}))
+    assert main(["run", "--config", config, "--live"], live) == 0
+    assert world.calls == ["start all exclusive=True", "settle"]
+    out, err = capsys.readouterr()
+    assert "paper exchange" not in out + err
+    assert "LIVE " in err
+    assert "PAPER" not in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_the_first_interrupt_drains_and_accounts_for_what_is_open(world, services, config, capsys, number):
     once = []
