@@ -11,7 +11,6 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 ZERO = Decimal(0)
 ONE = Decimal(1)
 HUNDRED = Decimal(100)
-_QUOTIENT = Decimal(1).scaleb(-18)
 
 # Sums and products of exchange amounts need at most about 40 digits; a rounded intermediate
 # would be a wrong volume figure. New threads copy DefaultContext, this one is set at once.
@@ -47,11 +46,6 @@ def plus_percent(amount: Decimal, percentage: Decimal) -> Decimal:
 def percent_of(part: Decimal, whole: Decimal) -> Decimal:
     """part as a percentage of whole; zero when the whole is zero."""
     return part * HUNDRED / whole if whole else ZERO
-
-
-def divide(dividend: Decimal, divisor: Decimal) -> Decimal:
-    """A quotient rounded half even to 18 places: a figure that text can carry, not an amount to trade."""
-    return (dividend / divisor).quantize(_QUOTIENT)
 
 
 def floor_to(amount: Decimal, grid: Decimal) -> Decimal:

@@ -64,7 +64,7 @@ def test_the_file_that_comes_with_the_project_says_what_is_built_in() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load().order.port = 1  # type: ignore[misc]
+        load().order.port = 1
 
 
 def test_every_problem_is_told_at_once_with_its_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
