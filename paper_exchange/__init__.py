@@ -10,14 +10,17 @@ Layers, each knowing only those above it:
   accounts filters order_lists oracle   money, filters, life of a list, self-match count
   store state engine exchange           the world, what a step changes, entry points
   http streams                          requests, answers and frames as values
-  alpha_* control_api world             surfaces over the exchange, all of it without a network
+  alpha_* spot_* control_api world      surfaces over the exchange, all of it without a network
   server __main__                       sockets, wall clock, process
 
 Control API (JSON, amounts as decimal strings):
   GET    /control/world                 {world_id, now, frozen, symbols}
-  POST   /control/accounts              {user_id, venue, managed, balances?}; idempotent; answers
-                                        {user_id, venue, managed, credential}, credential being
-                                        {kind: session, headers} or {kind: hmac, api_key, secret}
+  POST   /control/accounts              {user_id, venue, managed, balances?, key_kind?, public_key?};
+                                        idempotent; answers {user_id, venue, managed, credential},
+                                        credential being {kind: session, headers} or {kind: hmac,
+                                        api_key, secret}. On Spot, key_kind ed25519 or rsa with a
+                                        PEM public_key makes the account's key one of that kind:
+                                        {kind, api_key}; the private half stays with the caller
   POST   /control/freeze, /unfreeze     matching and price paths stop; queries and cancels go on
   GET    /control/report                users: per (venue, symbol, user) accepted_requests,
                                         accepted_lists, orders, open_orders, sides, fees; totals;

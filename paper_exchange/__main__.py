@@ -132,6 +132,9 @@ def _announce(world: World, host: str, port: int) -> None:
         f"paper-exchange ready port={port} world={world_id}",
         f"Alpha REST     http://{at}/bapi/",
         f"Alpha streams  ws://{at}/w3w/wsa/stream (public), ws://{at}/w3w/stream (orders)",
+        f"Spot REST      http://{at}/api/v3/",
+        f"Spot WS API    ws://{at}/ws-api/v3 (with user data)",
+        f"Spot streams   ws://{at}/ws, ws://{at}/stream",
         f"control        http://{at}/control/world",
         f"world          {world_id}",
     ]

@@ -19,7 +19,7 @@ from paper_exchange.alpha_frames import (
 )
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
-from paper_exchange.http import Request
+from paper_exchange.http import Request, encode
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
 from paper_exchange.numbers import padded
@@ -120,7 +120,7 @@ class AlphaStreams:
             return
         name = f"alpha@{account.listen_key}"
         scope = Scope("alpha", "order_stream", account.user_id, event.order.symbol)
-        frame = {"stream": name, "data": order_frame(event, market)}
+        frame = encode({"stream": name, "data": order_frame(event, market)})
         for session in self._listeners(name):
             session.push_order(frame, self._exchange.faults, scope, event.time_ms)
 

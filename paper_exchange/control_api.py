@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from paper_exchange.alpha_api import session_headers
 from paper_exchange.exchange import Exchange
@@ -17,6 +17,7 @@ from paper_exchange.faults import FaultRule
 from paper_exchange.http import Request, Response, decode, json_response
 from paper_exchange.model import OPEN, Account, Fill, Order, Refused, VenueName
 from paper_exchange.numbers import ZERO, text
+from paper_exchange.spot_auth import KeyKind, read_public_key
 
 Row = dict[str, Any]
 Amount = Annotated[Decimal, Field(max_digits=24, decimal_places=12)]
@@ -31,7 +32,20 @@ class AccountBody(_Body):
     user_id: UserId
     venue: VenueName
     managed: bool = True
+    key_kind: KeyKind | None = None
+    public_key: Annotated[str, Field(max_length=4096)] = ""
     balances: dict[str, Annotated[Amount, Field(ge=0)]] | None = None
+
+    @model_validator(mode="after")
+    def keys_fit_the_venue(self) -> "AccountBody":
+        if self.key_kind is not None and self.venue != "spot":
+            raise ValueError("key_kind: only Spot accounts have keys")
+        if self.key_kind in (None, "hmac"):
+            if self.public_key:
+                raise ValueError("public_key: only ed25519 and rsa keys have one")
+        else:
+            read_public_key(self.key_kind, self.public_key)
+        return self
 
 
 class PriceBody(_Body):
@@ -114,6 +128,9 @@ class ControlApi:
         account = self._exchange.open_account(
             body.user_id, body.venue, managed=body.managed, balances=body.balances
         )
+        if body.key_kind is not None:
+            account.credential |= {"kind": body.key_kind, "public_key": body.public_key}
+            self._exchange.save_account(account)
         return {
             "user_id": account.user_id,
             "venue": account.venue,
@@ -267,7 +284,10 @@ def _credential(account: Account) -> Row:
     if account.venue == "alpha":
         return {"kind": "session", "headers": session_headers(account)}
     credential = account.credential
-    return {"kind": "hmac", "api_key": credential["token"], "secret": credential["secret"]}
+    kind = credential.get("kind", "hmac")
+    if kind != "hmac":
+        return {"kind": kind, "api_key": credential["token"]}
+    return {"kind": kind, "api_key": credential["token"], "secret": credential["secret"]}
 
 
 def _balances(account: Account) -> Row:

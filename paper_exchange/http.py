@@ -20,13 +20,17 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Header names are lower case; the query stays as sent, because signatures cover it."""
+    """Header names are lower case; the query stays as sent, because signatures cover it.
+
+    `remote` is the client's address, by which venues limit.
+    """
 
     method: str
     path: str
     query_string: str = ""
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    remote: str = ""
 
     @property
     def query(self) -> dict[str, str]:

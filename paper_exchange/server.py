@@ -10,11 +10,11 @@ import time
 from aiohttp import WSMsgType, web
 
 from paper_exchange.http import Answer, Held, Request, Response
-from paper_exchange.streams import Connection
+from paper_exchange.streams import HANG_UP, Connection
 from paper_exchange.world import World
 
 FRAMES_QUEUED = 2000
-PING_SECONDS = 30.0
+PING_SECONDS = 20.0
 LONGEST_SLEEP_SECONDS = 1.0
 MAX_MESSAGE_BYTES = 65536
 
@@ -86,6 +86,7 @@ class Server:
             query_string=request.rel_url.raw_query_string,
             headers={name.lower(): value for name, value in request.headers.items()},
             body=await request.read(),
+            remote=request.remote or "",
         )
         answer = self._ask(asked, held=False)
         while isinstance(answer, Held):
@@ -117,7 +118,13 @@ class Server:
             except asyncio.QueueFull:
                 overrun.set()
 
-        asked = Request(method="GET", path=request.path, query_string=request.rel_url.raw_query_string)
+        asked = Request(
+            method="GET",
+            path=request.path,
+            query_string=request.rel_url.raw_query_string,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            remote=request.remote or "",
+        )
         connection = self._world.connect(asked, send)
         if connection is None:
             return web.Response(status=404, text=f"no streams at {request.path}")
@@ -150,6 +157,9 @@ async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[bytes], ove
     """Send frames until the reader is gone or too far behind."""
     while not overrun.is_set():
         frame = await queue.get()
+        if frame == HANG_UP:
+            await socket.close(code=1008, message=b"disconnected")
+            return
         try:
             await socket.send_str(frame.decode())
         except ConnectionError:

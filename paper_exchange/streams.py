@@ -15,6 +15,8 @@ from paper_exchange.model import Event
 Send = Callable[[bytes], None]
 
 MAX_STREAMS = 200
+# Handed to `send` instead of a frame: the venue hangs up.
+HANG_UP = b""
 
 
 class Connection(Protocol):
@@ -39,15 +41,43 @@ class Streams(Protocol):
     def next_due(self) -> int | None: ...
 
 
-class Session:
-    """One connection: its subscriptions and a frame held back by a fault."""
+class OrderFrames:
+    """The way out of one connection, with a frame held back by a fault."""
 
-    def __init__(self, send: Send, accepts: Callable[["Session", str], bool]) -> None:
-        self.names: dict[str, None] = {}
-        self._accepts = accepts
+    def __init__(self, send: Send) -> None:
         self._send = send
         self._held: bytes | None = None
         self._held_until_ms = 0
+
+    def push_order(self, frame: bytes, faults: Faults, scope: Scope, now_ms: int) -> None:
+        """Send an order frame, unless a fault drops, doubles or delays it past the next one."""
+        if faults.holds("order_stall", scope) or faults.strike(scope, "order_frame_drop"):
+            return
+        if self._held is None and (rule := faults.strike(scope, "order_frame_reorder")):
+            self._held, self._held_until_ms = frame, now_ms + int(rule.seconds * 1000)
+            return
+        self._send(frame)
+        if faults.strike(scope, "order_frame_duplicate"):
+            self._send(frame)
+        self.release()
+
+    def release(self) -> None:
+        """Send the frame held back, if there is one."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._send(held)
+
+    def held_until(self) -> int | None:
+        return self._held_until_ms if self._held is not None else None
+
+
+class Session(OrderFrames):
+    """One Alpha connection and its subscriptions."""
+
+    def __init__(self, send: Send, accepts: Callable[["Session", str], bool]) -> None:
+        super().__init__(send)
+        self.names: dict[str, None] = {}
+        self._accepts = accepts
 
     def receive(self, frame: str | bytes) -> None:
         """A client's message: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS."""
@@ -85,25 +115,3 @@ class Session:
     def push(self, value: object) -> None:
         """Send a frame as it is."""
         self._send(encode(value))
-
-    def push_order(self, value: object, faults: Faults, scope: Scope, now_ms: int) -> None:
-        """Send an order frame, unless a fault drops, doubles or delays it past the next one."""
-        if faults.holds("order_stall", scope) or faults.strike(scope, "order_frame_drop"):
-            return
-        frame = encode(value)
-        if self._held is None and (rule := faults.strike(scope, "order_frame_reorder")):
-            self._held, self._held_until_ms = frame, now_ms + int(rule.seconds * 1000)
-            return
-        self._send(frame)
-        if faults.strike(scope, "order_frame_duplicate"):
-            self._send(frame)
-        self.release()
-
-    def release(self) -> None:
-        """Send the frame held back, if there is one."""
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._send(held)
-
-    def held_until(self) -> int | None:
-        return self._held_until_ms if self._held is not None else None

@@ -104,15 +104,18 @@ class Tape:
             self.candles.append(fresh)
         return self.candles[-1]
 
-    def klines(self, interval_ms: int) -> list[Candle]:
-        """Candles of an interval, oldest first: under a minute from trades, else from minutes."""
+    def klines(self, interval_ms: int, first_ms: int = 0) -> list[Candle]:
+        """Candles of an interval, oldest first: under a minute from trades, else from minutes.
+
+        One of them opens at `first_ms`, the others whole intervals before and after it.
+        """
         merged: list[Candle] = []
         if interval_ms < MINUTE_MS:
             sources = [_candle(trade, interval_ms) for trade in self.trades]
         else:
             sources = [msgspec.structs.replace(candle) for candle in self.candles]
         for source in sources:
-            source.open_ms -= source.open_ms % interval_ms
+            source.open_ms -= (source.open_ms - first_ms) % interval_ms
             if merged and merged[-1].open_ms == source.open_ms:
                 merged[-1].absorb(source)
             else:

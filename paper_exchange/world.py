@@ -14,6 +14,12 @@ from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Faults
 from paper_exchange.http import Answer, Request, json_response
 from paper_exchange.model import Event
+from paper_exchange.spot_api import SpotApi
+from paper_exchange.spot_auth import SpotAuth
+from paper_exchange.spot_calls import SpotCalls
+from paper_exchange.spot_limits import SpotLimits
+from paper_exchange.spot_streams import SpotStreams
+from paper_exchange.spot_ws_api import SpotWsApi
 from paper_exchange.store import Store
 from paper_exchange.streams import Connection, Send, Streams
 
@@ -38,7 +44,15 @@ class World:
         )
         self._alpha = AlphaApi(self.exchange)
         self._control = ControlApi(self.exchange)
-        self._streams.append(AlphaStreams(self.exchange))
+        limits = SpotLimits(config.spot)
+        auth = SpotAuth(self.exchange.state.accounts)
+        calls = SpotCalls(self.exchange, auth, limits)
+        self._spot = SpotApi(calls)
+        self._streams += [
+            AlphaStreams(self.exchange),
+            SpotWsApi(self.exchange, calls, auth, limits),
+            SpotStreams(self.exchange),
+        ]
 
     def handle(self, request: Request, now_ms: int, *, held: bool = False) -> Answer:
         """Answer one HTTP request; a Held answer is to be handed in again with `held=True`."""
@@ -47,6 +61,8 @@ class World:
             return self._control.handle(request)
         if self._alpha.serves(request.path):
             return self._alpha.handle(request, held=held)
+        if self._spot.serves(request.path):
+            return self._spot.handle(request, held=held)
         return json_response({"error": f"no surface serves {request.path}"}, status=404)
 
     def connect(self, request: Request, send: Send) -> Connection | None:

@@ -1,0 +1,103 @@
+"""The Spot surface over HTTP: paths, raw signed bytes, units of time, what is gone.
+
+handle() is a pure function of the exchange's state and the request. What a call does stands in
+spot_calls.py; here stands how REST spells it.
+"""
+
+from paper_exchange.http import Answer, Request, Response
+from paper_exchange.spot_auth import Claim, signature_in, signed_part
+from paper_exchange.spot_calls import Call, Endpoint, SpotCalls
+from paper_exchange.spot_errors import SpotError
+from paper_exchange.spot_params import Params, pairs_of
+from paper_exchange.spot_wire import UNITS
+
+ROOT = "/api/v3/"
+# Listen keys were switched off in 2026; an nginx page answers (binance-spot 6).
+REMOVED = ("userDataStream",)
+
+ROUTES: dict[tuple[str, str], str] = {
+    ("GET", "ping"): "ping",
+    ("GET", "time"): "time",
+    ("GET", "exchangeInfo"): "exchange_info",
+    ("GET", "depth"): "depth",
+    ("GET", "trades"): "trades",
+    ("GET", "historicalTrades"): "trades",
+    ("GET", "aggTrades"): "agg_trades",
+    ("GET", "klines"): "klines",
+    ("GET", "uiKlines"): "klines",
+    ("GET", "avgPrice"): "avg_price",
+    ("GET", "ticker/price"): "ticker_price",
+    ("GET", "ticker/bookTicker"): "book_ticker",
+    ("GET", "ticker/24hr"): "ticker_24hr",
+    ("POST", "order"): "place_order",
+    ("POST", "order/test"): "test_order",
+    ("DELETE", "order"): "cancel_order",
+    ("GET", "order"): "order",
+    ("GET", "openOrders"): "open_orders",
+    ("DELETE", "openOrders"): "cancel_open_orders",
+    ("GET", "allOrders"): "all_orders",
+    ("GET", "myTrades"): "my_trades",
+    ("POST", "orderList/oto"): "place_oto",
+    ("POST", "orderList/opo"): "place_opo",
+    ("DELETE", "orderList"): "cancel_list",
+    ("GET", "orderList"): "order_list",
+    ("GET", "openOrderList"): "open_lists",
+    ("GET", "allOrderList"): "all_lists",
+    ("GET", "account"): "account",
+    ("GET", "account/commission"): "commission",
+    ("GET", "rateLimit/order"): "rate_limits",
+}
+
+
+class SpotApi:
+    """Routes one request to the exchange and back."""
+
+    def __init__(self, calls: SpotCalls) -> None:
+        self._calls = calls
+        self._paths = {path for _, path in ROUTES}
+
+    def serves(self, path: str) -> bool:
+        return path.startswith(("/api/", "/sapi/"))
+
+    def handle(self, request: Request, *, held: bool = False) -> Answer:
+        path = request.path.removeprefix(ROOT)
+        name = ROUTES.get((request.method, path))
+        if name is None:
+            return self._without_route(request, path)
+        endpoint = self._calls.endpoints[name]
+        try:
+            call = _call(request, endpoint, held=held)
+        except SpotError as error:
+            return self._calls.refused(error)
+        return self._calls.answer(endpoint, call)
+
+    def _without_route(self, request: Request, path: str) -> Response:
+        if path in REMOVED:
+            return _page(request, 410, "410 Gone", always=True)
+        if path in self._paths:
+            return _page(request, 405, "405 Not Allowed")
+        return _page(request, 404, "404 Not Found")
+
+
+def _call(request: Request, endpoint: Endpoint, *, held: bool) -> Call:
+    """What was sent, and the proof over its exact bytes."""
+    micros = UNITS.get(request.headers.get("x-mbx-time-unit", "MILLISECOND"))
+    if micros is None:
+        raise SpotError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+    query, body = request.query_string, request.body.decode(errors="replace")
+    claim = Claim()
+    if endpoint.signed:
+        payload = (signed_part(query) + signed_part(body)).encode()
+        claim = Claim(request.headers.get("x-mbx-apikey", ""), signature_in((query, body)), payload)
+    return Call(Params(pairs_of(query, body)), claim, request.remote, micros, held)
+
+
+def _page(request: Request, status: int, title: str, *, always: bool = False) -> Response:
+    """A web server's page, for whoever takes one."""
+    if not always and "text/html" not in request.headers.get("accept", ""):
+        return Response(status=status, headers={"content-type": "application/octet-stream"})
+    body = (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+        "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+    return Response(status=status, body=body.encode(), headers={"content-type": "text/html"})

@@ -1,0 +1,88 @@
+"""Spot's refusals: code, text and HTTP status of each (binance-spot 1.5, 2.3, 10.2).
+
+Texts are the venue's own, byte for byte, because clients match on them. Where its documents give
+a code without a text, the text is this imitation's and the comment says so.
+"""
+
+from paper_exchange.model import Refusal, Refused
+
+_STATUSES = {-1002: 401, -1003: 429, -1015: 429, -2014: 401, -2015: 401}
+
+INSUFFICIENT = "Account has insufficient balance for requested action."
+UNKNOWN_ORDER = "Unknown order sent."
+
+REFUSALS: dict[Refusal, tuple[int, str]] = {
+    Refusal.UNKNOWN_SYMBOL: (-1121, "Invalid symbol."),
+    Refusal.NOT_TRADING: (-2010, "Market is closed."),
+    Refusal.INSUFFICIENT_BALANCE: (-2010, INSUFFICIENT),
+    Refusal.PRICE_FILTER: (-1013, "Filter failure: PRICE_FILTER"),
+    Refusal.LOT_SIZE: (-1013, "Filter failure: LOT_SIZE"),
+    Refusal.MIN_NOTIONAL: (-1013, "Filter failure: NOTIONAL"),
+    Refusal.MAX_NOTIONAL: (-1013, "Filter failure: NOTIONAL"),
+    Refusal.PERCENT_PRICE: (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    Refusal.MAX_NUM_ORDERS: (-2010, "Filter failure: MAX_NUM_ORDERS"),
+    Refusal.MAX_NUM_ORDER_LISTS: (-2010, "Filter failure: MAX_NUM_ORDER_LISTS"),
+    Refusal.DUPLICATE_CLIENT_ID: (-2010, "Duplicate order sent."),
+    Refusal.WOULD_MATCH: (-2010, "Order would immediately match and take."),
+    Refusal.LIST_NOT_ALLOWED: (-2010, "OTO orders are not supported for this symbol."),
+    Refusal.UNKNOWN_ORDER: (-2011, UNKNOWN_ORDER),
+    Refusal.PENDING_NOT_CANCELLABLE: (-2011, UNKNOWN_ORDER),
+    Refusal.NO_LIQUIDITY: (-2010, "Order book liquidity is less than symbol minimum quantity."),
+}
+
+
+class SpotError(Exception):
+    """A refusal in the venue's words; `retry_ms` is when a limit ends."""
+
+    def __init__(
+        self, code: int, message: str, *, status: int | None = None, retry_ms: int | None = None
+    ) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+        self.status = _STATUSES.get(code, 400) if status is None else status
+        self.retry_ms = retry_ms
+
+
+def status_of(code: int) -> int:
+    """The HTTP status that goes with a code."""
+    return _STATUSES.get(code, 400)
+
+
+def refusal(refused: Refused) -> SpotError:
+    """The core's no in the venue's words."""
+    if refused.reason is Refusal.LIST_NOT_ALLOWED:
+        return SpotError(-2010, f"{refused.detail} orders are not supported for this symbol.")
+    return SpotError(*REFUSALS[refused.reason])
+
+
+def missing(name: str) -> SpotError:
+    return SpotError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def both_missing(one: str, other: str) -> SpotError:
+    return SpotError(-1102, f"Param '{one}' or '{other}' must be sent, but both were empty/null!")
+
+
+def illegal(name: str, legal: str) -> SpotError:
+    return SpotError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+def not_required(name: str) -> SpotError:
+    return SpotError(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def not_valid(name: str) -> SpotError:
+    return SpotError(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def bad_combination() -> SpotError:
+    return SpotError(-1128, "Combination of optional parameters invalid.")
+
+
+def bad_symbol() -> SpotError:
+    return SpotError(*REFUSALS[Refusal.UNKNOWN_SYMBOL])
+
+
+def too_far(hours: int) -> SpotError:
+    return SpotError(-1127, f"More than {hours} hours between startTime and endTime.")

@@ -1,0 +1,149 @@
+"""Spot's exchangeInfo: each symbol with the filters the core really applies (binance-spot 2.2, 2.3).
+
+Filters that would say something untrue are left out: there are no stop, trailing, iceberg or
+pegged orders here, and the flags and order types say so.
+"""
+
+from typing import Any
+
+from paper_exchange.config import Instrument
+from paper_exchange.exchange import Exchange
+from paper_exchange.numbers import ZERO, text
+from paper_exchange.spot_errors import SpotError, bad_combination, bad_symbol
+from paper_exchange.spot_limits import SpotLimits
+from paper_exchange.spot_params import Params
+from paper_exchange.spot_wire import Ms, Row, price, quantity
+
+STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
+RAW_REQUESTS: Row = {
+    "rateLimitType": "RAW_REQUESTS",
+    "interval": "MINUTE",
+    "intervalNum": 5,
+    "limit": 300_000,
+}
+CONNECTIONS: Row = {"rateLimitType": "CONNECTIONS", "interval": "MINUTE", "intervalNum": 5, "limit": 300}
+
+
+class SpotInfo:
+    """What the venue lists."""
+
+    def __init__(self, exchange: Exchange, limits: SpotLimits) -> None:
+        self._exchange = exchange
+        self._limits = limits
+
+    def status(self, instrument: Instrument) -> str:
+        """A symbol that is withdrawn, wholly or from buying, is halted."""
+        return "HALT" if any(self._exchange.is_withdrawn(instrument.symbol)) else "TRADING"
+
+    def instruments(self) -> list[Instrument]:
+        return [i for i in self._exchange.state.config.instruments if i.venue == "spot"]
+
+    def exchange_info(self, params: Params) -> Row:
+        return self._info(params, RAW_REQUESTS)
+
+    def exchange_info_ws(self, params: Params) -> Row:
+        return self._info(params, CONNECTIONS)
+
+    def _info(self, params: Params, transport_limit: Row) -> Row:
+        chosen = self._chosen(params)
+        sets = [["SPOT"]] if params.flag("showPermissionSets", default=True) else []
+        params.finish()
+        return {
+            "timezone": "UTC",
+            "serverTime": Ms(self._exchange.now_ms),
+            "rateLimits": [
+                self._limits.weight_row(),
+                *self._limits.order_rows(None, self._exchange.now_ms),
+                transport_limit,
+            ],
+            "exchangeFilters": [],
+            "symbols": [self._symbol_row(one) | {"permissionSets": sets} for one in chosen],
+        }
+
+    def _chosen(self, params: Params) -> list[Instrument]:
+        symbol, symbols, permissions = params.text("symbol"), params.symbols(), params.text("permissions")
+        status = params.choice("symbolStatus", STATUSES, SpotError(-1122, "Invalid symbolStatus."))
+        if bool(symbol) + (symbols is not None) + bool(permissions) > 1:
+            raise bad_combination()
+        if status and (symbol or symbols is not None):
+            raise bad_combination()
+        listed = {one.symbol: one for one in self.instruments()}
+        if symbol or symbols is not None:
+            names = [symbol] if symbols is None else symbols
+            if not listed.keys() >= set(names):
+                raise bad_symbol()
+            return [listed[name] for name in names]
+        if permissions and "SPOT" not in permissions:
+            return []
+        return [one for one in listed.values() if status in ("", self.status(one))]
+
+    def _symbol_row(self, instrument: Instrument) -> Row:
+        return {
+            "symbol": instrument.symbol,
+            "status": self.status(instrument),
+            "baseAsset": instrument.base,
+            "baseAssetPrecision": instrument.base_precision,
+            "quoteAsset": instrument.quote,
+            "quotePrecision": instrument.quote_precision,
+            "quoteAssetPrecision": instrument.quote_precision,
+            "baseCommissionPrecision": instrument.base_precision,
+            "quoteCommissionPrecision": instrument.quote_precision,
+            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+            "icebergAllowed": False,
+            "ocoAllowed": False,
+            "otoAllowed": instrument.oto_allowed,
+            "opoAllowed": instrument.oto_allowed and instrument.opo_allowed,
+            "quoteOrderQtyMarketAllowed": True,
+            "allowTrailingStop": False,
+            "cancelReplaceAllowed": False,
+            "amendAllowed": False,
+            "pegInstructionsAllowed": False,
+            "isSpotTradingAllowed": True,
+            "isMarginTradingAllowed": False,
+            "filters": filters_of(instrument),
+            "permissions": [],
+            "defaultSelfTradePreventionMode": instrument.default_stp,
+            "allowedSelfTradePreventionModes": list(instrument.allowed_stp),
+        }
+
+
+def filters_of(instrument: Instrument) -> list[dict[str, Any]]:
+    """The filters; `avgPriceMins` 0 means that the last price is the reference, as it is here."""
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": price(instrument, instrument.min_price),
+            "maxPrice": price(instrument, instrument.max_price),
+            "tickSize": price(instrument, instrument.tick_size),
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": quantity(instrument, instrument.min_quantity),
+            "maxQty": quantity(instrument, instrument.max_quantity),
+            "stepSize": quantity(instrument, instrument.step_size),
+        },
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": quantity(instrument, ZERO),
+            "maxQty": quantity(instrument, instrument.max_quantity),
+            "stepSize": quantity(instrument, ZERO),
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": text(instrument.percent_up),
+            "bidMultiplierDown": text(instrument.percent_down),
+            "askMultiplierUp": text(instrument.percent_up),
+            "askMultiplierDown": text(instrument.percent_down),
+            "avgPriceMins": 0,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": price(instrument, instrument.min_notional),
+            "applyMinToMarket": False,
+            "maxNotional": price(instrument, instrument.max_notional),
+            "applyMaxToMarket": False,
+            "avgPriceMins": 0,
+        },
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": instrument.max_num_orders},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": instrument.max_num_order_lists},
+    ]

@@ -1,0 +1,165 @@
+"""Orders and lists as Spot's answers tell them (binance-spot 3.2, 4.3, 4.6).
+
+Absent keys are absent, not null: a leg of an OPO has no `origQty` until it is released, an order
+that did not expire has no `expiryReason`.
+"""
+
+from paper_exchange.config import Instrument
+from paper_exchange.model import Fill, Order, OrderList, PreventedMatch, Status
+from paper_exchange.numbers import ZERO
+from paper_exchange.spot_wire import Ms, Row, price, quantity
+
+
+def status_text(order: Order) -> str:
+    return "PENDING_NEW" if order.status is Status.PENDING else order.status.value
+
+
+def list_id(order: Order) -> int:
+    return -1 if order.list_id is None else order.list_id
+
+
+def ack(order: Order, now_ms: int) -> Row:
+    return {
+        "symbol": order.symbol,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "clientOrderId": order.client_id,
+        "transactTime": Ms(now_ms),
+    }
+
+
+def result(order: Order, instrument: Instrument, now_ms: int, trade_group: int = -1) -> Row:
+    row = ack(order, now_ms) | _amounts(order, instrument) | _terms(order)
+    row["workingTime"] = Ms(order.working_ms) if order.working_ms is not None else -1
+    return row | _endings(order, instrument) | _taken_from(order, instrument, trade_group)
+
+
+def full(order: Order, instrument: Instrument, now_ms: int, fills: list[Fill], trade_group: int = -1) -> Row:
+    """A result and the trades it had when the answer left."""
+    rows: list[Row] = []
+    shown = ZERO
+    for fill in fills:
+        shown += fill.quantity
+        if shown > order.executed:
+            break
+        rows.append(
+            {
+                "price": price(instrument, fill.price),
+                "qty": quantity(instrument, fill.quantity),
+                "commission": quantity(instrument, fill.fee),
+                "commissionAsset": fill.fee_asset,
+                "tradeId": fill.match_id,
+            }
+        )
+    return result(order, instrument, now_ms, trade_group) | {"fills": rows}
+
+
+def cancelled(order: Order, instrument: Instrument, now_ms: int) -> Row:
+    """An order in the answer to a cancel: with both client ids, without a working time."""
+    found = ack(order, now_ms)
+    row: Row = {"symbol": found.pop("symbol"), "origClientOrderId": original_id(order)}
+    return row | found | _amounts(order, instrument) | _terms(order) | _endings(order, instrument)
+
+
+def queried(order: Order, instrument: Instrument) -> Row:
+    """An order as queries tell it."""
+    amounts = _amounts(order, instrument)
+    quote_wanted = amounts.pop("origQuoteOrderQty")
+    nothing = price(instrument, ZERO)
+    row: Row = {
+        "symbol": order.symbol,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "clientOrderId": order.client_id,
+    }
+    terms = _terms(order)
+    stp = terms.pop("selfTradePreventionMode")
+    row |= amounts | terms
+    row |= {
+        "stopPrice": nothing,
+        "icebergQty": quantity(instrument, ZERO),
+        "time": Ms(order.created_ms),
+        "updateTime": Ms(order.updated_ms),
+        "isWorking": order.working_ms is not None,
+        "workingTime": Ms(order.working_ms) if order.working_ms is not None else -1,
+        "origQuoteOrderQty": quote_wanted,
+        "selfTradePreventionMode": stp,
+    }
+    if order.prevented:
+        row["preventedMatchId"] = order.prevented_matches[-1].prevented_id
+    return row | _endings(order, instrument)
+
+
+def original_id(order: Order) -> str:
+    """The id an order was placed under; a cancel gave it another one."""
+    return order.original_client_id or order.client_id
+
+
+def list_row(order_list: OrderList, legs: tuple[Order, Order], now_ms: int) -> Row:
+    """A list without its orders' states."""
+    state = "ALL_DONE" if order_list.done else "EXEC_STARTED"
+    return {
+        "orderListId": order_list.list_id,
+        "contingencyType": "OTO",
+        "listStatusType": state,
+        "listOrderStatus": "ALL_DONE" if order_list.done else "EXECUTING",
+        "listClientOrderId": order_list.client_id,
+        "transactionTime": Ms(now_ms),
+        "symbol": order_list.symbol,
+        "orders": [
+            {"symbol": leg.symbol, "orderId": leg.order_id, "clientOrderId": original_id(leg)} for leg in legs
+        ],
+    }
+
+
+def _amounts(order: Order, instrument: Instrument) -> Row:
+    row: Row = {"price": price(instrument, ZERO if order.kind == "MARKET" else order.price)}
+    if order.quantity:
+        row["origQty"] = quantity(instrument, order.quantity)
+    return row | {
+        "executedQty": quantity(instrument, order.executed),
+        "origQuoteOrderQty": price(instrument, order.quote_wanted),
+        "cummulativeQuoteQty": price(instrument, order.quote),
+    }
+
+
+def _terms(order: Order) -> Row:
+    return {
+        "status": status_text(order),
+        "timeInForce": order.time_in_force,
+        "type": order.kind,
+        "side": order.side,
+        "selfTradePreventionMode": order.stp,
+        **order.strategy,
+    }
+
+
+def _endings(order: Order, instrument: Instrument) -> Row:
+    row: Row = {}
+    if order.prevented:
+        row["preventedQuantity"] = quantity(instrument, order.prevented)
+    if order.status is Status.EXPIRED and order.expiry_reason:
+        row["expiryReason"] = order.expiry_reason
+    return row
+
+
+def _taken_from(order: Order, instrument: Instrument, trade_group: int) -> Row:
+    """Self-trades a taker was kept from; only a placement's answer tells them."""
+    mine = [one for one in order.prevented_matches if one.taker_order_id == order.order_id]
+    if not mine:
+        return {}
+    row: Row = {"preventedMatches": [_prevented_row(one, instrument) for one in mine]}
+    return row | ({"tradeGroupId": trade_group} if trade_group != -1 else {})
+
+
+def _prevented_row(one: PreventedMatch, instrument: Instrument) -> Row:
+    row: Row = {
+        "preventedMatchId": one.prevented_id,
+        "makerOrderId": one.maker_order_id,
+        "price": price(instrument, one.price),
+    }
+    if one.taker_quantity:
+        row["takerPreventedQuantity"] = quantity(instrument, one.taker_quantity)
+    if one.maker_quantity:
+        row["makerPreventedQuantity"] = quantity(instrument, one.maker_quantity)
+    return row
