@@ -21,6 +21,7 @@ from protos import market_pb2, market_pb2_grpc, order_pb2, order_pb2_grpc
 from strategy_service.state import PlaceOto, PlaceSell, Rules
 
 DEADLINE_SECONDS = 5.0
+_RECENT_ORDERS = 200
 
 # Codes that say nothing about what happened: the same request is asked again (architecture 5.1).
 _UNKNOWN = frozenset(
@@ -116,6 +117,10 @@ class OrderClient(Protocol):
 
     async def position(self, rules: Rules) -> Position:
         """Where a user stands on the symbol of its rules."""
+        ...
+
+    async def recent(self, rules: Rules) -> Sequence[Order]:
+        """The strategy's newest orders of a user, at most 200."""
         ...
 
     async def place(self, placement: PlaceOto | PlaceSell, rules: Rules, owner_epoch: int) -> Order:
@@ -221,6 +226,17 @@ class GrpcOrders:
             strategy_id=rules.strategy_id,
         )
         return wire.position_from_pb(await _ask(self._stub.GetPosition(request, timeout=DEADLINE_SECONDS)))
+
+    async def recent(self, rules: Rules) -> Sequence[Order]:
+        """The newest orders."""
+        request = order_pb2.ListOrdersRequest(
+            user_id=rules.user_id,
+            strategy_id=rules.strategy_id,
+            symbol=rules.instrument.symbol,
+            page_size=_RECENT_ORDERS,
+        )
+        answer = await _ask(self._stub.ListOrders(request, timeout=DEADLINE_SECONDS))
+        return [wire.order_from_pb(order) for order in answer.orders]
 
     async def place(self, placement: PlaceOto | PlaceSell, rules: Rules, owner_epoch: int) -> Order:
         """Place an OTO or a single SELL."""

@@ -5,7 +5,7 @@ unsettled then is left to order_service and named (product 3, "Stopping").
 """
 
 from otopilot.order import LegRole, Order, OrderId
-from strategy_service import selling
+from strategy_service import repricing, selling
 from strategy_service.state import Cancel, Outcome, Phase, StopMode, Waiting
 from strategy_service.turn import Turn
 
@@ -35,7 +35,7 @@ def wind_down(turn: Turn) -> bool:
                 turn.set(fresh=False, not_before=turn.now + _RE_READ_SECONDS)
                 turn.wake(turn.state.not_before)
             return False
-    elif selling.sell_residual(turn):
+    elif _put_back(turn) or selling.sell_residual(turn):
         return False
     finish(turn)
     return False
@@ -66,6 +66,12 @@ def finish(turn: Turn) -> None:
     turn.set(
         phase=Phase.DONE, outcome=outcome, waiting=Waiting(code, text), wake_at=None, left_open=tuple(left)
     )
+
+
+def _put_back(turn: Turn) -> bool:
+    """A SELL that is being re-priced goes back on the book first."""
+    standing = turn.state.standing
+    return standing is not None and repricing.put_back(turn, standing)
 
 
 def _clear(turn: Turn) -> bool:

@@ -18,7 +18,7 @@ from otopilot.order import Order, UserId
 from otopilot.position import User
 from otopilot.quote import Quote
 from strategy_service.clients import CallFailed, MarketClient, OrderClient, PriceKey
-from strategy_service.prices import Swing
+from strategy_service.prices import Rise, Swing
 
 _log = log.get("feeds")
 
@@ -40,6 +40,7 @@ class Watched:
         self.quote: Quote | None = None
         self.listeners: dict[object, OnPrice] = {}
         self.swings: dict[Decimal, Swing] = {}
+        self.rise = Rise()
 
 
 class PriceFeed:
@@ -96,6 +97,11 @@ class PriceFeed:
         watched = self._watched.get(key)
         swing = watched.swings.get(window) if watched is not None else None
         return swing.percentage(self._clock.monotonic()) if swing is not None else ZERO
+
+    def rise(self, key: PriceKey) -> Decimal:
+        """How much the price rose in the last moments, in percent."""
+        watched = self._watched.get(key)
+        return watched.rise.percentage() if watched is not None else ZERO
 
     async def _run(self) -> None:
         backoff = _LEAST_BACKOFF_SECONDS
@@ -155,6 +161,7 @@ class PriceFeed:
             return
         watched.quote = quote
         now = self._clock.monotonic()
+        watched.rise.add(now, quote.price)
         for swing in watched.swings.values():
             swing.add(now, quote.price)
         for on_price in list(watched.listeners.values()):

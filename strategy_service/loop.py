@@ -193,6 +193,7 @@ class UserLoop(OrderListener):
             at=world.clock.now(),
             quote=world.prices.quote(self._key),
             swing=world.prices.swing(self._key, self._window) if resting else ZERO,
+            rise=world.prices.rise(self._key) if resting else ZERO,
             market_up=world.prices.up,
             orders_up=world.order_feed.up,
         )
@@ -216,7 +217,7 @@ class UserLoop(OrderListener):
             case Find():
                 call = self._find(action)
             case Read():
-                call = self._read()
+                call = self._read(action)
         self._spawn(call, last=isinstance(action, Cancel))
 
     def _spawn(self, call: Coroutine[Any, Any, None], *, last: bool) -> None:
@@ -276,7 +277,7 @@ class UserLoop(OrderListener):
         else:
             self._step(Seen(order))
 
-    async def _read(self) -> None:
+    async def _read(self, action: Read) -> None:
         orders = self._world.orders
         position, volume = await asyncio.gather(
             orders.position(self.rules), orders.volume(self.scope), return_exceptions=True
@@ -287,8 +288,13 @@ class UserLoop(OrderListener):
         if isinstance(position, BaseException) or isinstance(volume, BaseException):
             failed = position if isinstance(position, BaseException) else volume
             self._step(self._unread(failed, volume))
+            return
+        try:
+            recent = tuple(await orders.recent(self.rules)) if action.with_recent else ()
+        except (CallFailed, ValueError) as error:
+            self._step(self._unread(error, volume))
         else:
-            self._step(Standing(position=position, volume=volume))
+            self._step(Standing(position=position, volume=volume, recent=recent))
 
     def _unread(self, failed: object, volume: object) -> Unread:
         reason = failed.reason if isinstance(failed, CallFailed) else "GARBLED"

@@ -10,6 +10,7 @@ from decimal import ROUND_FLOOR, Decimal
 from otopilot import money
 from otopilot.instrument import Instrument, Side, Venue
 from otopilot.money import ZERO
+from otopilot.order import Order, Purpose
 from strategy_service.config import UserSettings
 
 # Alpha's fingerprint may lower a BUY by so many ticks (architecture 5.6).
@@ -79,6 +80,26 @@ def flatten_sale(
     return quantity, price
 
 
+def repriced(
+    order: Order, average_cost: Decimal | None, settings: UserSettings, instrument: Instrument
+) -> tuple[Decimal, int] | None:
+    """Price and step at which a SELL that did not fill goes back; none when it is at its floor.
+
+    One slippage step below where it stands, but not below the discount from what was paid.
+    """
+    sell, buy = order.sell, order.buy
+    if sell is None:
+        return None
+    paid = buy.filled_quote / buy.filled_quantity if buy and buy.filled_quantity else average_cost
+    if paid is None:
+        return None
+    floor = money.plus_percent(paid, -settings.max_sell_discount_percentage)
+    lower = money.plus_percent(sell.price, -settings.slippage_step_percentage)
+    price = instrument.round_price(Side.SELL, max(floor, lower))
+    step = 1 if order.purpose is Purpose.OTO else order.step + 1
+    return (price, step) if price < sell.price else None
+
+
 def grid_floor(start: float, interval: float, now: float) -> float:
     """The newest point of the grid start + n x interval that is not after now."""
     if interval <= 0 or now <= start:
@@ -119,6 +140,42 @@ class Swing:
         # A part counts until its end has left the window; the newest price always counts.
         while len(self._extremes) > 1 and self._extremes[0][0] + self._part <= now - self._window:
             self._extremes.popleft()
+
+
+class Rise:
+    """How much a price rose of late, in percent; a falling price rises by zero. Bounded."""
+
+    WINDOW_SECONDS = 0.6
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, Decimal]] = deque(maxlen=128)
+
+    def add(self, now: float, price: Decimal) -> None:
+        """A price at a monotonic time."""
+        self._recent.append((now, price))
+        # The newest price from before the window stays: it was the price when the window began.
+        while len(self._recent) > 1 and self._recent[1][0] <= now - self.WINDOW_SECONDS:
+            self._recent.popleft()
+
+    def percentage(self) -> Decimal:
+        """Of the newest price over the one a window before it."""
+        if not self._recent:
+            return ZERO
+        before, newest = self._recent[0][1], self._recent[-1][1]
+        return max(ZERO, money.percent_of(newest - before, before))
+
+
+def lowest_worth_sending(
+    reference: Decimal, rise: Decimal, settings: UserSettings, *, patient: bool
+) -> Decimal:
+    """The lowest price at which the guard may let the BUY stand and it can still be expected to fill.
+
+    Below the ask it would only sit out its timeout. The ask is not seen, last trades are: it is
+    taken a twentieth of the offset above them, and as much higher as the price just rose. Whoever
+    has waited for a fill timeout already settles for the reference (architecture 6).
+    """
+    spread = max(ZERO, settings.buy_offset_percentage) / 20 if patient else ZERO
+    return money.plus_percent(reference, spread + rise)
 
 
 def progress(counted: Decimal, target: Decimal) -> str:

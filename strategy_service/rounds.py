@@ -14,8 +14,14 @@ from otopilot.instrument import InstrumentStatus
 from otopilot.money import ZERO
 from otopilot.order import Order, OrderState
 from otopilot.position import Position, UserState
-from strategy_service import ending, selling
-from strategy_service.prices import grid_floor, open_sell_limit, prices, smallest_quantity
+from strategy_service import ending, repricing, selling
+from strategy_service.prices import (
+    grid_floor,
+    lowest_worth_sending,
+    open_sell_limit,
+    prices,
+    smallest_quantity,
+)
 from strategy_service.state import Condition, Denied, Outcome, Phase, PlaceOto, Standing
 from strategy_service.turn import Turn
 
@@ -23,6 +29,7 @@ _OPEN_BUY = frozenset({OrderState.SUBMITTING, OrderState.IN_DOUBT, OrderState.WO
 _GUARD_SECONDS = 0.2
 _SCOPE_SECONDS = 0.2
 _RE_READ_SECONDS = 1.0
+_SETTLING_SECONDS = 0.3
 _OLD_SECONDS = 5.0
 _PERSON_SECONDS = 3.0
 _THOUSAND = Decimal(1000)
@@ -41,6 +48,7 @@ def take_up(turn: Turn) -> None:
     if not state.recovered:
         tries = [order.try_number + 1 for order in position.cycle_orders]
         turn.set(recovered=True, cycle=position.last_cycle, try_number=max(tries, default=0))
+        repricing.take_up(turn, state.standing)
     found = next((order for order in position.open_orders if holds_the_slot(order)), None)
     if found is None:
         return
@@ -80,7 +88,7 @@ def rest(turn: Turn) -> bool:
     if not _account_is_ready(turn, standing):
         return False
     if not state.round_open:
-        if selling.sell_residual(turn):
+        if repricing.under_way(turn, standing) or selling.sell_residual(turn):
             return False
         if not slot_came:
             turn.wait("interval", f"round {state.cycle + 1} starts at its interval", state.slot)
@@ -105,7 +113,7 @@ def _check_end(turn: Turn, standing: Standing) -> None:
 
 def _account_is_ready(turn: Turn, standing: Standing) -> bool:
     user, settings = standing.position.user, turn.settings
-    later = turn.now + _RE_READ_SECONDS
+    later = turn.now + _SETTLING_SECONDS
     if user.state is UserState.STOPPED:
         turn.wait(user.reason_code or "stopped", user.reason, None, Condition.NEEDS_PERSON)
         later = turn.now + _PERSON_SECONDS
@@ -171,8 +179,7 @@ def _place(turn: Turn, standing: Standing) -> bool:
     )
     if state.missed is not None and buy <= state.missed:
         return over(turn, "price_fell")
-    above = quote.price if state.missed is None else max(quote.price, state.missed + instrument.tick_size)
-    floor = min(buy, above)
+    floor = min(buy, _floor(turn, quote.price))
     if floor <= 0:
         turn.wait("filter", "the BUY price is below one tick", turn.now + 1.0, Condition.BLOCKED)
         return False
@@ -206,6 +213,16 @@ def _place(turn: Turn, standing: Standing) -> bool:
     else:
         turn.place(placement, "placing", text)
     return False
+
+
+def _floor(turn: Turn, reference: Decimal) -> Decimal:
+    """The lowest price the guard may bring the BUY to; a re-try stays above what missed."""
+    state, tick = turn.state, turn.rules.instrument.tick_size
+    waited = turn.now - state.guarded_since if state.guarded_since is not None else 0.0
+    patient = waited < float(turn.settings.fill_timeout_seconds)
+    lowest = lowest_worth_sending(reference, turn.moment.rise, turn.settings, patient=patient)
+    lowest = money.ceil_to(lowest, tick)
+    return max(lowest, state.missed + tick) if state.missed is not None else lowest
 
 
 def _wanted(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal) -> Decimal:
@@ -264,6 +281,7 @@ def over(turn: Turn, reason: str) -> bool:
         spent=ZERO,
         step=0,
         smallest=None,
+        guarded_since=None,
         fresh=False,
         waiting=msgspec.structs.replace(state.waiting, code="position", text=f"round ended: {reason}"),
     )
@@ -314,7 +332,8 @@ def _guarded(turn: Turn, news: Denied) -> None:
         if capped <= state.missed:
             over(turn, "guard")
             return
-    waits = state.guard_waits if state.waiting.code == "guard" else state.guard_waits + 1
+    if state.guarded_since is None:
+        turn.set(guarded_since=turn.now, guard_waits=state.guard_waits + 1)
     stale = turn.now - state.read_at > _RE_READ_SECONDS
-    turn.set(guard_waits=waits, not_before=turn.now + _GUARD_SECONDS, fresh=state.fresh and not stale)
+    turn.set(not_before=turn.now + _GUARD_SECONDS, fresh=state.fresh and not stale)
     turn.wait("guard", news.message, turn.state.not_before)

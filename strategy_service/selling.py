@@ -29,7 +29,8 @@ def sell_residual(turn: Turn) -> bool:
     sale = residual_sale(position.uncovered, position.average_cost, profit, turn.rules.instrument)
     if sale is None:
         return False
-    _place(turn, Purpose.RESIDUAL, *sale, None)
+    quantity, price = sale
+    place(turn, Purpose.RESIDUAL, quantity, price)
     return True
 
 
@@ -52,18 +53,28 @@ def flatten(turn: Turn) -> bool:
     sale = flatten_sale(uncovered, quote.price, turn.settings, turn.rules.instrument)
     if sale is None:
         return True
-    _place(turn, Purpose.FLATTEN, *sale, quote)
+    quantity, price = sale
+    place(turn, Purpose.FLATTEN, quantity, price, reference=quote)
     return False
 
 
-def _place(turn: Turn, purpose: Purpose, quantity: Decimal, price: Decimal, reference: Quote | None) -> None:
+def place(
+    turn: Turn,
+    purpose: Purpose,
+    quantity: Decimal,
+    price: Decimal,
+    *,
+    step: int = 0,
+    reference: Quote | None = None,
+) -> None:
+    """Ask for a single SELL, as the next placement of the cycle."""
     cycle = max(turn.state.cycle, 1)
     turn.set(cycle=cycle)
     placement = PlaceSell(
         request_id=turn.request_id(cycle, turn.state.try_number),
         cycle=cycle,
         try_number=turn.state.try_number,
-        step=0,
+        step=step,
         purpose=purpose,
         quantity=quantity,
         price=price,
@@ -83,10 +94,10 @@ def denied(turn: Turn, news: Denied) -> None:
     turn.set(sell_denials=denials)
     if news.reason == "DENIED_GUARD" and denials <= _MOST_GUARD_DENIALS:
         turn.set(not_before=turn.now + _GUARD_SECONDS)
-        turn.wait("guard", f"residual SELL: {news.message}", turn.state.not_before)
+        turn.wait("guard", f"SELL: {news.message}", turn.state.not_before)
         return
     # The base stays in the books as residual; the next rounds do not wait for it.
-    turn.set(sell_denials=0, sell_not_before=turn.now + _LATER_SECONDS, fresh=False)
+    turn.set(sell_denials=0, sell_not_before=turn.now + _LATER_SECONDS, fresh=False, repricing=None)
     turn.wait("residual", f"residual SELL: {news.message}", None, Condition.BLOCKED)
 
 

@@ -80,6 +80,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     quote: Quote | None = None
     swing: Decimal = ZERO
+    rise: Decimal = ZERO  # of the last moments, in percent
     market_up: bool = True
     orders_up: bool = True  # order news comes
 
@@ -139,7 +140,9 @@ class Find(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """Read position and volume; answered by Standing or Unread."""
+    """Read position and volume, perhaps the newest orders; answered by Standing or Unread."""
+
+    with_recent: bool = False
 
 
 Action = Place | Cancel | Find | Read
@@ -157,6 +160,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     position: Position
     volume: ScopeVolume
+    recent: tuple[Order, ...] = ()  # the newest orders of the strategy, when they were asked for
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +217,15 @@ News = Woke | Standing | Unread | Seen | Denied | Unanswered | Missing | AskAgai
 # ------------------------------------------------------------------ memory
 
 
+class Repricing(msgspec.Struct, frozen=True, kw_only=True):
+    """A SELL that is taken off the book to go back at a lower price."""
+
+    order: Order
+    price: Decimal
+    step: int
+    wished_at: float
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """One loop's memory between two pieces of news."""
 
@@ -247,6 +260,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     not_before: float = 0.0  # no new request earlier
     sell_not_before: float = 0.0  # no new residual earlier
     sell_denials: int = 0  # of the residual in a row, by the guard
+    repricing: Repricing | None = None
     wished: frozenset[tuple[OrderId, LegRole]] = frozenset()
 
     ending: Outcome | None = None
@@ -258,6 +272,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     cycles: int = 0
     guard_waits: int = 0
+    guarded_since: float | None = None  # the present wait for the guard
     last_round: str = ""  # why the last round ended
 
     @property

@@ -5,6 +5,8 @@ the order and the repetition of news do not matter. rounds.py opens and ends rou
 watches the BUY, ending.py winds down (product 3).
 """
 
+import msgspec
+
 from otopilot.order import Order, OrderState, Purpose
 from strategy_service import buying, ending, rounds, selling
 from strategy_service.prices import prices
@@ -161,6 +163,10 @@ def _seen(turn: Turn, order: Order) -> None:
     elif state.flattened is not None and order.order_id == state.flattened.order_id:
         if order.version >= state.flattened.version:
             turn.set(flattened=order)
+    elif state.repricing is not None and order.order_id == state.repricing.order.order_id:
+        turn.set(looked_at=turn.now)
+        if order.version >= state.repricing.order.version:
+            turn.set(repricing=msgspec.structs.replace(state.repricing, order=order), fresh=False)
     elif state.phase is Phase.RESTING:
         # A BUY nobody waits for (a late proof of life), or room for another SELL.
         unexpected = rounds.holds_the_slot(order)
@@ -175,11 +181,19 @@ def _placed(turn: Turn, order: Order) -> None:
         turn.set(phase=Phase.RESTING, fresh=False, sell_denials=0)
         if order.state is OrderState.REJECTED:
             turn.set(sell_not_before=turn.now + _UNSOLD_SECONDS)
+        if asked.purpose is Purpose.REPRICE:
+            turn.set(repricing=None)
         if asked.purpose is Purpose.FLATTEN:
             turn.set(flattened=order)
         return
     turn.set(
-        phase=Phase.WORKING, order=order, deadline=None, asked_cancel_at=None, looked_at=turn.now, began=True
+        phase=Phase.WORKING,
+        order=order,
+        deadline=None,
+        asked_cancel_at=None,
+        looked_at=turn.now,
+        began=True,
+        guarded_since=None,
     )
 
 

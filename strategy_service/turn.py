@@ -76,7 +76,8 @@ class Turn:
         """Read position and volume, unless that is under way."""
         if not self.state.reading:
             self.set(reading=True)
-            self.act(Read())
+            first = not self.state.recovered and self.settings.sell_timeout_seconds is not None
+            self.act(Read(with_recent=first))
 
     def request_id(self, cycle: int, try_number: int) -> RequestId:
         """strategy/user/cycle/try (architecture 5.1)."""

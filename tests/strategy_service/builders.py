@@ -104,7 +104,10 @@ def standing(
     counted: str = "0", target: str = "1000", reserved: str = "0", complete: bool = True, **position: Any
 ) -> Standing:
     position.setdefault("user", user())
-    return Standing(position=Position(**position), volume=volume(counted, target, reserved, complete))
+    recent = position.pop("recent", ())
+    return Standing(
+        position=Position(**position), volume=volume(counted, target, reserved, complete), recent=recent
+    )
 
 
 def order_of(asked: PlaceOto | PlaceSell, *, seconds: float = 1000.0, user_id: str = "1") -> Order:

@@ -180,6 +180,11 @@ class FakeOrders:
             open_sells=sum(_covers(o) for o in mine),
         )
 
+    async def recent(self, rules: Rules) -> Sequence[Order]:
+        self._check()
+        mine = [o for o in self.orders.values() if o.user_id == rules.user_id]
+        return list(reversed(mine))[:200]
+
     async def place(self, placement: PlaceOto | PlaceSell, rules: Rules, owner_epoch: int) -> Order:
         self._check()
         self.sent.append(placement.request_id)

@@ -38,6 +38,7 @@ class Play:
         self.price = "100"
         self.confirmed: float | None = None
         self.swing = D(0)
+        self.rise = D(0)
         self.market_up = True
         self.actions: list[Action] = []
         self.said(Woke())
@@ -50,6 +51,7 @@ class Play:
             at=at(self.now),
             quote=quote(self.price, confirmed) if self.price else None,
             swing=self.swing,
+            rise=self.rise,
             market_up=self.market_up,
         )
         decision = decide(self.rules, self.state, moment, news)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from otopilot.instrument import Instrument, Venue
 from strategy_service.prices import (
+    Rise,
     Swing,
     grid_floor,
     lowest_applied,
@@ -97,6 +98,18 @@ def test_the_swing_is_over_the_window_and_forgets_what_left_it() -> None:
     assert swing.percentage(30) == D(4)
     assert swing.percentage(61) == pytest.approx(D("1.96078431372549"))
     assert swing.percentage(300) == 0
+
+
+def test_the_rise_is_of_the_last_moments_and_a_fall_is_none() -> None:
+    rise = Rise()
+    assert rise.percentage() == 0
+    for moment, price in ((0.0, "100"), (0.2, "100.1"), (0.4, "100.2"), (0.6, "100.3")):
+        rise.add(moment, D(price))
+    assert rise.percentage() == D("0.3")
+    rise.add(0.8, D("100.2"))
+    assert rise.percentage() == pytest.approx(D("0.0999"), abs=D("0.0001"))
+    rise.add(2.0, D("99"))
+    assert rise.percentage() == 0
 
 
 def test_progress_is_cut_and_never_rounded_up() -> None:
