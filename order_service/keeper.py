@@ -124,7 +124,8 @@ class Keeper:
                     await self._unread(session, error)
                 except Exception as error:
                     # The journal, a defect, a payload nobody thought of: this user waits, its sweeps go on.
-                    _log.exception("sweep failed", user=session.user_id, venue=session.venue)
+                    expected = isinstance(error, JournalFailed)
+                    _log.error("sweep failed", user=session.user_id, error=str(error), exc_info=not expected)
                     wait = pause
                     pause = min(LONGEST_PAUSE, pause * 2)
                     await self._unread(

@@ -14,7 +14,7 @@ from order_service.guard import Market
 from order_service.ledger import AccountKey, LedgerRow
 from order_service.store import Cursor, Statement, StoredUser, trade_values
 from otopilot import log, money
-from otopilot.clock import to_ms
+from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Venue
 from otopilot.order import Order, TradeKey, UserId
 from otopilot.position import User, VolumeScope
@@ -203,7 +203,8 @@ class Transaction:
         self.books.watch_since(scope, self._fresh.values())
 
     def set_cursor(self, account: AccountKey, cursor: Cursor) -> None:
-        """How far an account's history was read."""
+        """How far an account's history was read, to the millisecond that venues count in."""
+        cursor = Cursor(from_ms(to_ms(cursor.covered_since)), from_ms(to_ms(cursor.next_from)))
         self.books.cursors[account] = cursor
         self.books.complete_accounts[account] = True
         self.write(

@@ -145,7 +145,7 @@ class Desk:
         """An OTO of 0.5 KOGE, 48.00 to buy and 48.50 to sell."""
         self._requests += 1
         ask = Ask(
-            request_id=RequestId(f"r{self._requests}"),
+            request_id=RequestId(f"r{self.epoch}/{self._requests}"),
             owner_epoch=self.epoch,
             user_id=UserId(user),
             venue=self.venue.venue,
