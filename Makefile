@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check protos clean lock
+.PHONY: help setup run test test-containers check protos clean lock
 
 SHELL := /bin/sh
 VENV := .venv
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PROTOS := $(wildcard protos/*.proto)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "otopilot needs Python 3.11 or newer: none found on PATH (set PYTHON=/path/to/python3)"; exit 1; }
@@ -45,7 +45,10 @@ run: setup ## Run the demo: three paper users trade until the target is reached
 	@$(BIN)/otopilot run --demo
 
 test: $(VENV)/.stubs ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --ignore=tests/containers
+
+test-containers: $(VENV)/.stubs ## Run the containers for real (needs a Docker engine and Compose)
+	@$(BIN)/python -m pytest tests/containers
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .
