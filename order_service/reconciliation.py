@@ -86,10 +86,12 @@ class Reconciliation:
         foreign = await self._sort_out(session, account, list(facts.values()))
         rows, read = await self._foreign_rows(session, account, foreign)
         await self._ask_for_the_missing(session, account, facts)
-        # Ours are asked for singly; an open order of somebody else's must be in the next history.
-        resting = [fact for fact in foreign if fact.status in (None, LegStatus.OPEN, LegStatus.PENDING)]
-        oldest_open = min((fact.created_at for fact in resting), default=began)
-        cursor = Cursor(covered, min(oldest_open, began - OVERLAP))
+        behind = [fact for fact in foreign if fact.executed_quantity > read[fact.venue_order_id]]
+        # Ours are asked for singly; what is open or unread of somebody else's must be in the next history.
+        oldest = min(
+            (fact.created_at for fact in foreign if fact in behind or not _ended(fact)), default=began
+        )
+        cursor = Cursor(covered, min(oldest, began - OVERLAP))
 
         def decide(tx: Transaction) -> None:
             tx.set_base_asset(account.venue, account.symbol, instrument.base_asset)
@@ -103,10 +105,10 @@ class Reconciliation:
             self._foreign_read[account] = read
 
         await self._journal.run(decide, then=then)
-        behind = [f.venue_order_id for f in foreign if f.executed_quantity > read.get(f.venue_order_id, ZERO)]
         if behind:
             # Unknown, never zero: nothing is placed until the venue's books have caught up.
-            message = f"{account.symbol}: trades of orders {', '.join(behind[:5])} cannot be read yet"
+            some = ", ".join(fact.venue_order_id for fact in behind[:5])
+            message = f"{account.symbol}: trades of orders {some} cannot be read yet"
             raise VenueSilent("trades_behind", message)
 
     def _see_foreign(self, tx: Transaction, account: AccountKey, foreign: list[VenueOrder]) -> None:
@@ -120,7 +122,7 @@ class Reconciliation:
                 continue
             if any(matching.may_be(order, fact) for order in doubtful):
                 continue
-            ended = fact.status not in (None, LegStatus.OPEN, LegStatus.PENDING)
+            ended = _ended(fact)
             until = (fact.updated_at if ended else tx.now) + fingerprint.MEMORY
             books.fingerprints.take(_print(account, fact), f"foreign:{fact.venue_order_id}", until)
             if not ended:
@@ -232,6 +234,11 @@ class Reconciliation:
 
         if due:
             await self._journal.run(decide)
+
+
+def _ended(fact: VenueOrder) -> bool:
+    """Can nothing more happen to it? A status that we do not know may still be open."""
+    return fact.status not in (None, LegStatus.OPEN, LegStatus.PENDING)
 
 
 def _newer(known: VenueOrder | None, fact: VenueOrder) -> VenueOrder:

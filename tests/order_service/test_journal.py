@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from order_service.books import Books
 from order_service.denied import Denied, JournalFailed
 from order_service.store import SqliteStore
+from order_service.venues.port import VenueSilent
 from otopilot.instrument import Side
 from otopilot.order import LegRole, LegStatus, News, Order, OrderState, Rejection, UserId, advance
 from otopilot.position import UserState
@@ -30,6 +31,9 @@ from tests.order_service.fakes import (
     slow,
 )
 from tests.virtual_loop import run, virtual
+
+DOWN = VenueSilent("down", "no answer")
+READS = ("open_orders", "order_history", "look_up", "trades_of", "trades_since", "balances", "cancel")
 
 
 def picture(books: Books) -> dict[str, Any]:
@@ -87,6 +91,9 @@ async def a_history(desk: Desk, chance: random.Random, steps: int) -> None:
             account.placements.append(chance.choice(behaviours))
         if chance.random() < 0.1:
             desk.store.failures = chance.choice([1, 2])
+        account.failing = {name: DOWN for name in READS if chance.random() < 0.1}
+        account.cancels_to_lose = chance.choice([0, 0, 0, 1])
+        account.hidden_trades = {row_id for row_id in account.rows if chance.random() < 0.1}
         try:
             match chance.randrange(6):
                 case 0 | 1 | 2:
@@ -111,6 +118,15 @@ async def a_history(desk: Desk, chance: random.Random, steps: int) -> None:
             account.fill(row, str(part if part and chance.random() < 0.5 else whole))
         await desk.sleep(chance.random() * 5)
     desk.store.failures = 0
+    heal(desk)
+
+
+def heal(desk: Desk) -> None:
+    """The venue tells everything again."""
+    for account in desk.venue.accounts.values():
+        account.silent = False
+        account.failing.clear()
+        account.hidden_trades.clear()
 
 
 def check_against_the_venue(desk: Desk) -> None:
@@ -150,8 +166,6 @@ def test_random_histories_end_in_the_venues_truth_and_survive_a_restart(
         async with Desk(path, venue) as desk:
             await desk.add("1", "2")
             await a_history(desk, random.Random(seed), 25)
-            for account in venue.accounts.values():
-                account.silent = False
             await desk.sleep(400)
             await desk.settle()
             assert all(s.state is UserState.READY for s in desk.sessions.all())
@@ -199,8 +213,7 @@ async def test_a_kill_in_the_middle_of_a_history_loses_nothing(tmp_path: Path) -
             await asyncio.wait((history,), timeout=chance.random() * 100)
             history.cancel()
         async with Desk(path, venue) as desk:
-            for account in venue.accounts.values():
-                account.silent = False
+            heal(desk)
             await desk.sleep(400)
             await desk.settle()
             check_against_the_venue(desk)
