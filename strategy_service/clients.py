@@ -5,13 +5,13 @@ and none is repeated here: the caller knows what may be (architecture 5.1). A fa
 Refused, a definite no, or Unreached, nobody knows.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import grpc
 import msgspec
 
-from otopilot import wire
+from otopilot import log, wire
 from otopilot.instrument import Instrument, Venue
 from otopilot.order import LegRole, Order, OrderId, RequestId, ScopeId, UserId
 from otopilot.position import Position, ScopeVolume, User, VolumeScope
@@ -19,6 +19,8 @@ from otopilot.quote import Quote
 from otopilot.rpc import fault_of
 from protos import market_pb2, market_pb2_grpc, order_pb2, order_pb2_grpc
 from strategy_service.state import PlaceOto, PlaceSell, Rules
+
+_log = log.get("clients")
 
 DEADLINE_SECONDS = 5.0
 _RECENT_ORDERS = 200
@@ -157,6 +159,20 @@ async def _ask(call: Awaitable[Answer]) -> Answer:
         raise failure(error) from error
 
 
+def _readable(items: Iterable[Any], read: Callable[[Any], Answer]) -> list[Answer]:
+    """What can be read of a stream's items: one user's bad item must not end everybody's stream.
+
+    The loop it was meant for asks for its order a second later and shows what is wrong with it.
+    """
+    found = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except ValueError as error:
+            _log.error("stream item not understood", error=str(error))
+    return found
+
+
 class GrpcMarket:
     """MarketClient over gRPC."""
 
@@ -182,7 +198,7 @@ class GrpcMarket:
         call = self._stub.WatchPrices(market_pb2.WatchPricesRequest(keys=wanted))
         try:
             async for message in call:
-                yield [wire.quote_from_pb(price) for price in message.prices]
+                yield _readable(message.prices, wire.quote_from_pb)
         except grpc.RpcError as error:
             raise failure(error) from error
         finally:
@@ -262,11 +278,13 @@ class GrpcOrders:
         call = self._stub.WatchOrders(order_pb2.WatchOrdersRequest(after_sequence=after_sequence))
         try:
             async for item in call:
+                told = [item.order] if item.HasField("order") else []
+                users = [item.user] if item.HasField("user") else []
                 yield OrderNews(
                     sequence=item.sequence,
                     snapshot=item.snapshot,
-                    order=wire.order_from_pb(item.order) if item.HasField("order") else None,
-                    user=wire.user_from_pb(item.user) if item.HasField("user") else None,
+                    order=next(iter(_readable(told, wire.order_from_pb)), None),
+                    user=next(iter(_readable(users, wire.user_from_pb)), None),
                     ask_again=tuple(UserId(user) for user in item.ask_again_user_ids),
                 )
         except grpc.RpcError as error:

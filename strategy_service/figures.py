@@ -56,6 +56,6 @@ class Figures:
 
     async def _read_position(self, user: UserRun, now: float) -> None:
         try:
-            user.take(await self._orders.position(user.rules), None, now)
+            user.take(await self._orders.position(user.rules), now)
         except (CallFailed, ValueError):
-            user.take(None, None, now)  # what was known stays
+            user.take(None, now)

@@ -145,7 +145,7 @@ class Swing:
 class Rise:
     """How much a price rose of late, in percent; a falling price rises by zero. Bounded."""
 
-    WINDOW_SECONDS = 0.6
+    WINDOW_SECONDS = 0.4
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, Decimal]] = deque(maxlen=128)
@@ -171,10 +171,10 @@ def lowest_worth_sending(
     """The lowest price at which the guard may let the BUY stand and it can still be expected to fill.
 
     Below the ask it would only sit out its timeout. The ask is not seen, last trades are: it is
-    taken a twentieth of the offset above them, and as much higher as the price just rose. Whoever
+    taken a fortieth of the offset above them, and as much higher as the price just rose. Whoever
     has waited for a fill timeout already settles for the reference (architecture 6).
     """
-    spread = max(ZERO, settings.buy_offset_percentage) / 20 if patient else ZERO
+    spread = max(ZERO, settings.buy_offset_percentage) / 40 if patient else ZERO
     return money.plus_percent(reference, spread + rise)
 
 

@@ -230,7 +230,7 @@ def _missing(turn: Turn, news: Missing) -> None:
     if asked is None or asked.request_id != news.request_id:
         return
     if turn.state.stop is None:
-        turn.set(calling=False, not_before=turn.now)
+        turn.set(calling=False, not_before=turn.now + _REPEAT_SECONDS)
     else:
         turn.set(asked=None, calling=False, phase=Phase.RESTING, fresh=False)
 

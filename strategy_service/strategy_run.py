@@ -18,7 +18,7 @@ from strategy_service.clients import CallFailed, PriceKey, Refused
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.loop import World
 from strategy_service.places import Places
-from strategy_service.runs import Runs
+from strategy_service.runs import Ended, Runs
 from strategy_service.state import Outcome, Rules, StopMode
 from strategy_service.status import StrategyStatus, UserState, UserStatus
 from strategy_service.user_run import UserRun
@@ -35,6 +35,7 @@ class StrategyRun:
         self.blocked: tuple[str, str] = ("starting", "is being started")
         self.started_at: datetime = world.clock.now()
         self.ended_at: datetime | None = None
+        self.resumed = False  # it ran in an earlier process
         self.draining: set[str] = set()  # users the configuration does not list any more
         self._world = world
         self._runs = runs
@@ -94,6 +95,8 @@ class StrategyRun:
             user = self._add(settings)
             if settings.user_id in ended:
                 user.restore(ended[settings.user_id])
+            elif self.ended_at is not None:  # added to the file after the run was over
+                user.restore(Ended(Outcome.STOPPED, self.ended_at, ()))
             else:
                 interval = float(settings.trade_interval_seconds)
                 user.start(delay=min(interval, 60.0) * index / count, resumed=resumed)
@@ -116,7 +119,8 @@ class StrategyRun:
         user = UserRun(rules, scope, self._world, self._places, self._user_ended)
         earlier = self.users.get(settings.user_id)
         if earlier is not None:
-            user.take(earlier.position, earlier.volume, earlier.read_at)
+            user.take(earlier.position, earlier.read_at)
+            user.member = earlier.member
         self.users[settings.user_id] = user
         return user
 
@@ -211,10 +215,11 @@ class StrategyRun:
 
     def _spread(self, volume: ScopeVolume) -> None:
         reached = volume.counted >= volume.scope.target
+        members = {member.user_id: member for member in volume.members}
         for user in self.users.values():
             if user.scope.scope_id != volume.scope.scope_id:
                 continue
-            user.volume = volume
+            user.member = members.get(user.rules.user_id)
             if reached:
                 user.nudge()
 
@@ -222,10 +227,8 @@ class StrategyRun:
         """Once a second."""
         for user in self.users.values():
             user.beat(now)
-            if user.volume is not None:
-                member = next((m for m in user.volume.members if m.user_id == user.user_id), None)
-                if member is not None:
-                    user.rate.sample(now, member.counted)
+            if user.member is not None:
+                user.rate.sample(now, user.member.counted)
 
     def _user_ended(self, user: UserRun) -> None:
         assert user.ended is not None

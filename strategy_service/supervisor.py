@@ -208,6 +208,7 @@ class Supervisor:
 
     def _prepare_later(self, run: StrategyRun, *, resumed: bool) -> None:
         """Start a run in the background, as soon as the services let it."""
+        run.resumed = resumed
 
         async def work() -> None:
             while True:
@@ -219,6 +220,8 @@ class Supervisor:
                     await self.clock.sleep(_RESOLVE_AGAIN_SECONDS)
                 else:
                     run.begin(resumed=resumed)
+                    if not run.config.enabled:
+                        self._stop_run(run, StopMode.DRAIN)  # disabled while no service ran
                     return
 
         self._preparing[run.strategy_id] = self._own(f"prepare {run.strategy_id}", work)
@@ -269,13 +272,18 @@ class Supervisor:
     def _stop_run(self, run: StrategyRun, mode: StopMode, user_id: str = "") -> None:
         if not user_id:
             self._table.undesire(run.strategy_id)
-        preparing = self._preparing.pop(run.strategy_id, None)
-        if preparing is not None and not preparing.done() and not run.users and run.ended_at is None:
-            # Its loops never started in this process; what it left open is settled by order_service.
-            preparing.cancel()
+        if run.users or run.ended_at is not None:
+            run.stop(_users(run, user_id), mode)
+            return
+        # Its loops have not started in this process yet. What an earlier one left open is wound
+        # down as soon as the services let it; where nothing can be open, that is the end.
+        for user in run.config.user_ids:
+            if user_id in ("", user):
+                self._table.wish_stop(run.strategy_id, user)
+        if not user_id and (not run.resumed or run.blocked[0] == "unknown_token"):
+            self._preparing.pop(run.strategy_id).cancel()
             run.ended_at = self.clock.now()
             self._table.end(run.strategy_id, run.ended_at)
-        run.stop(_users(run, user_id), mode)
 
     # ------------------------------------------------------------------ configuration
 

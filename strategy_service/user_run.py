@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from otopilot import log
 from otopilot.money import ZERO
-from otopilot.position import Position, ScopeVolume, VolumeScope
+from otopilot.position import MemberVolume, Position, VolumeScope
 from strategy_service.loop import UserLoop, World
 from strategy_service.places import Places
 from strategy_service.runs import Ended
@@ -40,7 +40,7 @@ class UserRun:
         self.scope = scope
         self.ended: Ended | None = None
         self.position: Position | None = None
-        self.volume: ScopeVolume | None = None
+        self.member: MemberVolume | None = None
         self.read_at = float("-inf")
         self.rate = Rate()
         self.finished = asyncio.Event()
@@ -127,7 +127,7 @@ class UserRun:
         if loop is None:
             return
         if loop.state.standing is not None and loop.state.read_at > self.read_at:
-            self.take(loop.state.standing.position, loop.state.standing.volume, loop.state.read_at)
+            self.take(loop.state.standing.position, loop.state.read_at)
         if self._strikes and now - self._began_at > _HEALTHY_SECONDS:
             self._strikes = 0
         blocked = loop.blocked_since
@@ -135,10 +135,9 @@ class UserRun:
             self._forget_loop()
             self._aborting = asyncio.ensure_future(self._suspend(loop))
 
-    def take(self, position: Position | None, volume: ScopeVolume | None, at: float) -> None:
-        """Fresh figures, read at that monotonic time."""
+    def take(self, position: Position | None, at: float) -> None:
+        """A position read at that monotonic time; none could be had, the old one stays."""
         self.position = position or self.position
-        self.volume = volume or self.volume
         self.read_at = at
 
     async def _suspend(self, loop: UserLoop) -> None:
@@ -237,9 +236,7 @@ class UserRun:
     def status(self, per_user: bool) -> UserStatus:
         """What an operator is told."""
         state, code, text = self._condition()
-        loop, volume = self._loop, self.volume
-        members = volume.members if volume is not None else ()
-        member = next((m for m in members if m.user_id == self.user_id), None)
+        loop, member = self._loop, self.member
         return UserStatus(
             user_id=self.user_id,
             state=state,

@@ -201,7 +201,8 @@ def test_a_used_request_id_that_nobody_has_is_asked_again() -> None:
     play = Play()
     asked = play.begins()
     play.denies("REQUEST_REUSED")
-    assert places(play.said(Missing(asked.request_id))) == [asked]
+    assert not places(play.said(Missing(asked.request_id)))
+    assert places(play.wait(0.3)) == [asked]
 
 
 def test_a_guard_that_would_only_repeat_the_missed_price_ends_the_round() -> None:

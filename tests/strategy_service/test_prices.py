@@ -103,11 +103,11 @@ def test_the_swing_is_over_the_window_and_forgets_what_left_it() -> None:
 def test_the_rise_is_of_the_last_moments_and_a_fall_is_none() -> None:
     rise = Rise()
     assert rise.percentage() == 0
-    for moment, price in ((0.0, "100"), (0.2, "100.1"), (0.4, "100.2"), (0.6, "100.3")):
+    for moment, price in ((0.0, "100"), (0.25, "100.1"), (0.5, "100.2")):
         rise.add(moment, D(price))
-    assert rise.percentage() == D("0.3")
-    rise.add(0.8, D("100.2"))
-    assert rise.percentage() == pytest.approx(D("0.0999"), abs=D("0.0001"))
+    assert rise.percentage() == D("0.2")
+    rise.add(0.75, D("100.3"))
+    assert rise.percentage() == pytest.approx(D("0.1998"), abs=D("0.0001"))
     rise.add(2.0, D("99"))
     assert rise.percentage() == 0
 

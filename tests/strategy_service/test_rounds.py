@@ -33,7 +33,7 @@ def test_a_placement_names_prices_quantity_and_the_strategy_user_cycle_try() -> 
     assert asked.request_id == "s/1/1/0"
     assert (asked.working_price, asked.pending_price) == (D("100.50"), D("101.51"))
     assert asked.quantity == D("0.298")  # 30 USDT, down to the step
-    assert asked.min_working_price == D("100.03")  # below that it could not be expected to fill
+    assert asked.min_working_price == D("100.02")  # below that it could not be expected to fill
     assert asked.reference.price == D(100)
 
 
@@ -294,7 +294,7 @@ def test_the_guard_is_asked_at_once_when_the_order_service_says_so() -> None:
 def test_a_rising_price_raises_the_lowest_price_worth_sending() -> None:
     play = Play()
     play.rise = D("0.1")
-    assert play.begins().min_working_price == D("100.13")
+    assert play.begins().min_working_price == D("100.12")
 
 
 def test_who_waited_for_a_fill_timeout_settles_for_the_reference_price() -> None:
@@ -303,7 +303,7 @@ def test_who_waited_for_a_fill_timeout_settles_for_the_reference_price() -> None
     for _ in range(30):
         if play.asked_buy.min_working_price == 100:
             break
-        play.denies("DENIED_GUARD", blocking_price="100.02")
+        play.denies("DENIED_GUARD", blocking_price="100.01")
         if Read() in play.wait(0.21):
             play.reads()
     assert play.now - 1000 == pytest.approx(2.1, abs=0.25)

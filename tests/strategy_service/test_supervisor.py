@@ -392,3 +392,83 @@ async def test_the_order_stream_resumes_by_sequence_and_starts_over_when_it_must
     await d.until(lambda: d.supervisor.order_feed.up is False)
     await d.until(lambda: d.supervisor.order_feed.up)
     assert d.orders.snapshots == 1
+
+
+async def test_a_stop_while_the_services_are_down_is_done_when_they_are_back(desk: Make) -> None:
+    d = desk(strategy(target="100000", trade_interval_seconds=D("0.05"), fill_timeout_seconds=D(1)))
+    d.orders.fill_seconds = None
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: len(d.orders.buys()) == 1)
+    await d.supervisor.aclose()
+    d.orders.down = True
+    async with d.another() as again:
+        statuses = await again.stop("s")
+        assert statuses[0].is_running  # its open BUY is still to be wound down
+        assert states(again)["1"] is UserState.BLOCKED
+        d.orders.down = False
+        await d.until(lambda: states(again) == {"1": UserState.STOPPED}, seconds=8)
+    assert [role for _, role, _ in d.orders.canceled] == [LegRole.WORKING]
+    assert len(d.orders.buys()) == 1
+
+
+async def test_a_user_added_to_a_finished_run_does_not_start_with_the_process(desk: Make) -> None:
+    d = desk(strategy(target="60", **FAST))
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: not d.supervisor.status("s").is_running)
+    await d.supervisor.aclose()
+    d.configure(trading(strategy(users=("1", "2"), target="100000", **FAST)))
+    async with d.another() as again:
+        await d.until(lambda: len(again.status("s").users) == 2)
+        await asyncio.sleep(0.3)
+        assert states(again) == {"1": UserState.REACHED, "2": UserState.STOPPED}
+    assert not d.orders.buys("2")
+
+
+async def test_a_run_disabled_while_no_service_ran_drains_at_the_next_start(desk: Make) -> None:
+    d = desk(strategy(target="100000", **FAST))
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: len(d.orders.buys()) >= 2)
+    await d.supervisor.aclose()
+    d.configure(trading(strategy(target="100000", enabled=False, **FAST)))
+    async with d.another() as again:
+        await d.until(lambda: states(again) == {"1": UserState.STOPPED})
+
+
+async def test_a_strategy_that_needs_neither_a_person_nor_a_start_starts_with_a_reload(desk: Make) -> None:
+    d = desk(strategy(target="100000", **FAST))
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    d.configure(trading(strategy(target="100000", **FAST), strategy("t", users=("2",), target="60", **FAST)))
+    await d.until(lambda: bool(d.orders.buys("2")))
+
+
+async def test_five_crashes_need_a_person(desk: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strategy_service.user_run._MOST_BACKOFF_SECONDS", 0.01)
+    d = desk(strategy(target="100000", **FAST))
+
+    def crash(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
+        raise RuntimeError("boom")
+
+    d.orders.on_place = crash
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: states(d.supervisor)["1"] is UserState.NEEDS_PERSON)
+    assert "RuntimeError: boom" in d.supervisor.status("s").users[0].reason
+    d.orders.on_place = lambda asked, rules: None
+    await d.supervisor.start("s")  # the person's word
+    await d.until(lambda: bool(d.orders.buys()))
+
+
+async def test_a_blocked_users_place_goes_to_one_who_waits(
+    desk: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strategy_service.user_run._BLOCKED_SECONDS", 0.2)
+    d = desk(strategy(users=("9", "1"), target="100000", **FAST), places=1)
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    assert list(states(d.supervisor).values())[1] is UserState.QUEUED
+    await d.until(lambda: bool(d.orders.buys("1")))
+    assert states(d.supervisor)["9"] is UserState.QUEUED
