@@ -113,8 +113,6 @@ class Care:
         except CredentialRefused as refusal:
             await self._sessions.stop(session, refusal.code, refusal.message)
         except VenueError as error:
-            if isinstance(error, RateLimited):
-                session.budget.close_until(error)
             _log.warning("asking failed", order_id=order.order_id, error=str(error))
             await self._back_off(patient)
 

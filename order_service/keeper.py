@@ -17,7 +17,6 @@ from order_service.venues.port import (
     BalancePushed,
     CredentialRefused,
     OrderPushed,
-    RateLimited,
     StreamDown,
     StreamNews,
     StreamUp,
@@ -153,8 +152,6 @@ class Keeper:
 
     async def _unread(self, session: Session, error: VenueError) -> None:
         """What cannot be read is unknown: nothing is placed until it can be read again."""
-        if isinstance(error, RateLimited):
-            session.budget.close_until(error)
         if session.state is UserState.STOPPED:
             return
         reason = f"{session.venue} could not be read: {error}"

@@ -24,7 +24,6 @@ from order_service.transaction import Transaction
 from order_service.venues.port import (
     CredentialRefused,
     Placed,
-    RateLimited,
     VenueError,
     VenueNotReached,
     VenueRefused,
@@ -106,6 +105,7 @@ class OrderManager:
         if existing is not None:
             return existing
         session = self._sessions.require_ready(ask.venue, ask.user_id)
+        self._budgets[ask.venue].permit_placement()
         circumstances = await self._circumstances(session, ask)
         self._budgets[ask.venue].permit_placement()
         order_id = OrderId(self._clock.new_id())
@@ -168,7 +168,6 @@ class OrderManager:
         except VenueError as error:
             if error.code == "unknown_symbol":
                 raise Denied(Kind.NOT_FOUND, "UNKNOWN_SYMBOL", error.message) from error
-            self._note_ban(session, error)
             message = f"{ask.venue} could not be read ({error}): nothing was placed"
             raise Denied(Kind.UNAVAILABLE, "VENUE_UNREADABLE", message) from error
 
@@ -205,7 +204,6 @@ class OrderManager:
             await self._sessions.stop(session, error.code, error.message)
             return [self._refused(RejectionKind.VENUE, error)]
         except VenueRefused as error:
-            self._note_ban(session, error)
             session.forget_balances()
             return [self._refused(RejectionKind.VENUE, error)]
         except VenueSilent as error:
@@ -218,10 +216,6 @@ class OrderManager:
 
     def _refused(self, kind: RejectionKind, error: VenueError) -> Refused:
         return Refused(kind=kind, code=error.code, message=error.message, at=self._clock.now())
-
-    def _note_ban(self, session: Session, error: VenueError) -> None:
-        if isinstance(error, RateLimited):
-            self._budgets[session.venue].close_until(error)
 
     # ------------------------------------------------------------------ cancel
 

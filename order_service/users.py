@@ -6,6 +6,7 @@ A credential goes from the request into the vault and from there only into an ad
 from order_service.books import Books
 from order_service.credentials import CredentialError, Vault
 from order_service.denied import Denied, Kind
+from order_service.gate import GatedAccount
 from order_service.journal import Journal
 from order_service.keeper import Keeper
 from order_service.rate_budget import RateBudget
@@ -63,7 +64,9 @@ class Users:
         port = self._ports[stored.venue]
         session = Session(
             stored=stored,
-            account=self._account(stored.user_id, stored.venue, stored.sealed),
+            account=GatedAccount(
+                self._account(stored.user_id, stored.venue, stored.sealed), self._budgets[stored.venue]
+            ),
             port=port,
             budget=self._budgets[stored.venue],
             clock=self._clock,

@@ -86,6 +86,14 @@ class Desk:
         self._requests = 0
 
     async def __aenter__(self) -> "Desk":
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
         clock, stack = self.clock, self._stack
         self.store = FailingStore(self._path, inline=self._inline)
         stack.callback(self.store.close)
@@ -113,7 +121,6 @@ class Desk:
         for order in list(self.journal.books.live.values()):
             self.care.look_after(order)
         self.epoch, _ = await self.accounts.claim("test")
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -371,7 +371,8 @@ def instrument_of(venue: Venue) -> Instrument:
 # ---------------------------------------------------------------------- what a placement may meet
 
 
-def _answer(rows: list[Row], order: Order, at: datetime) -> Placed:
+def answer_of(rows: list[Row], order: Order, at: datetime) -> Placed:
+    """A definite yes, in the port's words."""
     legs = tuple(
         PlacedLeg(role=leg.role, venue_order_id=row.venue_id, status=row.status or LegStatus.OPEN)
         for leg, row in zip(order.legs, rows, strict=True)
@@ -381,7 +382,7 @@ def _answer(rows: list[Row], order: Order, at: datetime) -> Placed:
 
 async def accepted(account: FakeAccount, order: Order) -> Placed:
     """A definite yes."""
-    return _answer(account.accept(order), order, account.now())
+    return answer_of(account.accept(order), order, account.now())
 
 
 async def answer_lost(account: FakeAccount, order: Order) -> Placed:
