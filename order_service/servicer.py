@@ -25,6 +25,7 @@ DEFAULT_AGE_MS = 3_000
 HEARTBEAT_SECONDS = 1.0
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1_000
+LONGEST_ID = 200
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -116,7 +117,7 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         self, request: pb.ListOrdersRequest, below: int | None, size: int
     ) -> tuple[list[Order], int | None]:
         """A page of orders and the number below which the next one begins."""
-        where = {
+        where: dict[str, str | int] = {
             column: value
             for column, value in (
                 ("user_id", request.user_id),
@@ -127,6 +128,8 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         }
         if request.in_doubt_only:
             where["state"] = OrderState.IN_DOUBT
+        if request.open_only:
+            where["live"] = 1  # orders that are over and not settled are, too: they are left out below
         found: list[Order] = []
         while True:
             rows = self._journal.books.store.list_orders(where, below, size)
@@ -156,6 +159,7 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
                 if not wanted or order.user_id in wanted:
                     yield self._message(sequence, FeedItem(order=order), snapshot=True)
             yield self._message(sequence, FeedItem())
+        told_at = self._clock.monotonic()
         while True:
             await self._feed.wait(sequence, HEARTBEAT_SECONDS)
             try:
@@ -169,8 +173,11 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
                 ) from None
             for sequence, item in items:
                 if _concerns(item, wanted):
+                    told_at = self._clock.monotonic()
                     yield self._message(sequence, item)
-            if not items:
+            # Others' news moves the sequence on, too: a resume must not begin before it.
+            if not items or self._clock.monotonic() - told_at >= HEARTBEAT_SECONDS:
+                told_at = self._clock.monotonic()
                 yield self._message(sequence, FeedItem())
 
     def _message(self, sequence: int, item: FeedItem, *, snapshot: bool = False) -> pb.WatchOrdersResponse:
@@ -285,4 +292,6 @@ def _single(request: pb.PlaceOrderRequest) -> Ask:
 def _needed(value: str, field: str) -> str:
     if not value:
         raise ValueError(f"{field}: is needed")
+    if len(value) > LONGEST_ID:
+        raise ValueError(f"{field}: {LONGEST_ID} characters at most")
     return value
