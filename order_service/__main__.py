@@ -29,13 +29,14 @@ from order_service.worlds import OtherWorld, Worlds
 from otopilot import log, rpc
 from otopilot.clock import Clock, SystemClock
 from otopilot.order import IN_FLIGHT, Doubted, OrderState
-from otopilot.rpc import RefuseStart, Registration
+from otopilot.rpc import RefuseStart, Registration, Server
 from otopilot.settings import Settings
 from otopilot.tasks import TaskOwner
 from protos import order_pb2_grpc
 
 SERVICES = ("otopilot.order.v1.OrderService", "otopilot.order.v1.OrderAdminService")
 FIRST_LOOK_SECONDS = 5.0
+HEALTH_SECONDS = 0.5
 
 _log = log.get("order_service")
 
@@ -91,8 +92,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ]
         server = await stack.enter_async_context(rpc.serve(settings.order, registrations))
         await server.set_serving(True)
+        tasks.spawn(_tell_health(server, journal, clock), "health")
         _log.info("serving", port=server.port, instance_epoch=store.instance_epoch, mode=settings.mode)
         await stop.wait()
+
+
+async def _tell_health(server: Server, journal: Journal, clock: Clock) -> None:
+    """Not serving while the journal cannot be written: nothing is placed then (reliability 38)."""
+    serving = True
+    while True:
+        await clock.sleep(HEALTH_SECONDS)
+        if serving is journal.failed:
+            serving = not journal.failed
+            await server.set_serving(serving)
 
 
 def _rules(settings: Settings) -> ProofRules:

@@ -32,7 +32,6 @@ from otopilot.order import (
     OrderState,
     Traded,
 )
-from otopilot.position import UserState
 from otopilot.tasks import TaskOwner
 
 ASK_AT_SECONDS = (2.0, 5.0, 15.0)  # a young order's ages at which it is asked singly (architecture 5.9)
@@ -104,7 +103,7 @@ class Care:
     async def _treat(self, order: Order, patient: _Patient) -> None:
         """Do the most urgent thing, or wait for news or for the time to ask."""
         session = self._sessions.get(order.venue, order.user_id)
-        if session is None or session.state is UserState.STOPPED:
+        if session is None or not session.can_be_asked:
             await self._wait(patient, LONGEST_PAUSE)
             return
         try:

@@ -110,7 +110,7 @@ class Keeper:
             session.sweep_now.clear()
             held_back = session.held_back
             wait = self._beat.total_seconds()
-            if session.state is not UserState.STOPPED:
+            if session.can_be_asked:
                 try:
                     await session.budget.wait_open()
                     await self._check_world(session)

@@ -15,6 +15,7 @@ import msgspec
 from order_service import placing
 from order_service.books import Books, account_of
 from order_service.denied import Denied, JournalFailed, Kind
+from order_service.fee_values import fee_value
 from order_service.journal import Journal
 from order_service.ledger import LedgerRow
 from order_service.placing import Ask, Circumstances
@@ -232,7 +233,21 @@ class OrderManager:
         if order.is_over or order.leg(role).is_over:
             message = f"the {role} leg of order {order_id} has ended already ({order.leg(role).status})"
             raise Denied(Kind.PRECONDITION, "ORDER_OVER", message, state=order.state)
-        return await self.learn(order_id, Wished(role=role, reason=reason, at=self._clock.now()))
+        try:
+            return await self.learn(order_id, Wished(role=role, reason=reason, at=self._clock.now()))
+        except JournalFailed:
+            await self._cancel_unjournaled(order, role)
+            raise
+
+    async def _cancel_unjournaled(self, order: Order, role: LegRole) -> None:
+        """With no journal a cancel is still sent, once: it can only lessen the risk (reliability 38)."""
+        session = self._sessions.get(order.venue, order.user_id)
+        if session is None:
+            return
+        try:
+            await session.account.cancel(order, role)
+        except VenueError as error:
+            _log.warning("cancel failed", order_id=order.order_id, role=role, error=str(error))
 
     # ------------------------------------------------------------------ learn
 
@@ -268,11 +283,16 @@ class OrderManager:
             return
         _log.error("alarm: unknown word of the venue", order_id=order.order_id, word=word)
         await self.learn(order.order_id, Noted(text=f"unknown: {word}", at=self._clock.now()))
-        self._noted[key] = None
+        self._remember_noted(order, word)
+
+    def _remember_noted(self, order: Order, text: str) -> None:
+        """Sweeps repeat what they see; the journal has it once in a while of this process."""
+        self._noted[order.order_id, text] = None
         while len(self._noted) > MOST_NOTED:
             self._noted.popitem(last=False)
 
     def _sound(self, order: Order, alarm: str) -> None:
+        self._remember_noted(order, alarm)
         _log.error("alarm", order_id=order.order_id, user=order.user_id, alarm=alarm)
         session = self._sessions.get(order.venue, order.user_id)
         if session is not None:
@@ -295,20 +315,19 @@ class OrderManager:
             _check_identity(order, item)
             after = advance(order, item)
         except (IllegalTransition, _OtherOrder) as contradiction:
-            alarms.append(str(contradiction))
-            noted = Noted(text=str(contradiction), at=self._clock.now())
-            tx.update(order, order, msgspec.json.encode(noted))
+            text = str(contradiction)
+            if (order.order_id, text) not in self._noted:
+                alarms.append(text)
+                noted = Noted(text=text, at=self._clock.now())
+                tx.update(order, order, msgspec.json.encode(noted))
+            if isinstance(item, Traded):
+                # Whoever's it is, the account traded: it counts as a stranger's.
+                tx.add_trade(_row(order, item.trade, None, values))
             return order
         if after == order and not isinstance(item, Noted):
             return order
         if isinstance(item, Traded):
-            row = LedgerRow(
-                account=account_of(order),
-                trade=item.trade,
-                order_id=order.order_id,
-                fee_value=values.get(item.trade.key),
-            )
-            tx.add_trade(row)
+            tx.add_trade(_row(order, item.trade, order.order_id, values))
         if isinstance(item, Refused) and item.kind is RejectionKind.ABSENT:
             # Absence frees only the slot; reservation and claims stay for a while (architecture 5.5).
             tx.hold(after, order.submitted_at + self._hold)
@@ -329,27 +348,8 @@ class OrderManager:
         order = self.books.order(order_id)
         assert order is not None
         return {
-            trade.key: await self.fee_value(order.venue, order.user_id, order.symbol, trade)
-            for trade in trades
+            trade.key: await fee_value(self._sessions, order.venue, order.symbol, trade) for trade in trades
         }
-
-    async def fee_value(self, venue: Venue, user_id: str, symbol: str, trade: Trade) -> Decimal | None:
-        """A trade's fee in quote, at the trade's price or the venue's last price (product 2, cost)."""
-        session = next((s for s in self._sessions.all() if s.venue is venue), None)
-        if trade.fee.amount == 0:
-            return trade.fee.amount
-        if session is None:
-            return None
-        try:
-            instrument = await session.port.instrument(symbol)
-            if trade.fee.asset == instrument.quote_asset:
-                return trade.fee.amount
-            if trade.fee.asset == instrument.base_asset:
-                return trade.fee.amount * trade.price
-            price = await session.port.last_price(trade.fee.asset + instrument.quote_asset)
-        except VenueError:
-            return None
-        return trade.fee.amount * price
 
 
 class _OtherOrder(Exception):
@@ -371,6 +371,14 @@ def _check_identity(order: Order, news: News) -> None:
         raise _OtherOrder(
             f"order {order.order_id}: its {news.role} leg is {leg.venue_order_id} at the venue, yet {heard}"
         )
+
+
+def _row(
+    order: Order, trade: Trade, order_id: OrderId | None, values: dict[str, Decimal | None]
+) -> LedgerRow:
+    return LedgerRow(
+        account=account_of(order), trade=trade, order_id=order_id, fee_value=values.get(trade.key)
+    )
 
 
 def _reports(placed: Placed) -> list[News]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from order_service import fingerprint, matching
 from order_service.care import Care
+from order_service.fee_values import fee_value
 from order_service.fingerprint import Fingerprint
 from order_service.guard import Claim
 from order_service.journal import Journal
@@ -204,7 +205,7 @@ class Reconciliation:
         return rows, read
 
     async def _foreign_row(self, account: AccountKey, trade: Trade) -> LedgerRow:
-        value = await self._manager.fee_value(account.venue, account.user_id, account.symbol, trade)
+        value = await fee_value(self._sessions, account.venue, account.symbol, trade)
         return LedgerRow(account=account, trade=trade, order_id=None, fee_value=value)
 
     async def _ask_for_the_missing(

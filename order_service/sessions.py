@@ -26,6 +26,9 @@ FEES_FOR = timedelta(minutes=10)
 BALANCES_FOR = timedelta(seconds=30)
 BALANCES_AT_MOST_EVERY = timedelta(seconds=1)
 
+# Stopped for what was seen, not for the credential: no placement, and all care for what is there.
+LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order"})
+
 SessionKey = tuple[Venue, UserId]
 _log = log.get("sessions")
 
@@ -64,6 +67,11 @@ class Session:
     def key(self) -> SessionKey:
         """Its place among the sessions."""
         return (self.venue, self.user_id)
+
+    @property
+    def can_be_asked(self) -> bool:
+        """May its account still be read and its orders cancelled? Not with a refused credential."""
+        return self.state is not UserState.STOPPED or self.reason_code in LOOKED_AFTER
 
     def user(self) -> User:
         """The user as others see it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from order_service.denied import Denied
+from order_service.denied import Denied, JournalFailed
 from otopilot.order import LegRole, LegStatus, OrderState
 from tests.order_service.desk import Desk, alpha_venue
 from tests.order_service.fakes import answer_lost
@@ -157,6 +157,23 @@ async def test_a_wish_is_sent_although_its_caller_went_away_during_the_commit(tm
         caller.cancel()
         await desk.sleep(3)
         assert desk.order(order).state is OrderState.CANCELED
+
+
+@virtual
+async def test_with_a_journal_that_cannot_be_written_a_cancel_is_still_sent(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        desk.store.failures = 10**6
+        with pytest.raises(JournalFailed):
+            await desk.manager.cancel(order.order_id, LegRole.WORKING, "stop")
+        assert not desk.account().row(order).is_open
+        with pytest.raises(JournalFailed):
+            await desk.place()
+        desk.store.failures = 0
+        await desk.sleep(15)
+        assert desk.order(order).state is OrderState.CANCELED
+        assert len(desk.account().sent) == 1
 
 
 @virtual

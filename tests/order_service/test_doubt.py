@@ -306,6 +306,13 @@ async def test_a_leg_that_is_two_orders_at_the_venue_is_an_alarm_and_stops_the_u
         assert desk.order(order).working.venue_order_id == stranger[0].venue_id
         assert desk.session().state is UserState.STOPPED
         assert desk.session().reason_code == "contradiction"
+        # Said once a leg, however often it is seen; and what is there is still looked after.
+        await desk.sleep(100)
+        events = desk.store.events(order.order_id)
+        assert sum(b", yet " in event for event in events) == 2
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "stop")
+        await desk.sleep(5)
+        assert desk.order(order).state is OrderState.CANCELED
 
 
 @virtual

@@ -9,7 +9,7 @@ import pytest
 
 from order_service.denied import Denied
 from otopilot.instrument import Side
-from otopilot.order import OrderState, Purpose, RejectionKind
+from otopilot.order import LegRole, OrderState, Purpose, RejectionKind
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.order_service.fakes import (
     answer_lost,
@@ -282,8 +282,6 @@ async def test_a_sell_is_admitted_up_to_the_own_base_that_no_sell_covers(tmp_pat
         account.fill(account.row(order), "0.3")
         await desk.sleep(0.5)
         await denied(desk, "DENIED_UNCOVERED", **_sell("0.2"))  # the list's own SELL covers it
-        from otopilot.order import LegRole
-
         await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
         await desk.sleep(1)
         assert desk.journal.books.uncovered(desk.key()) == Decimal("0.3") * Decimal("0.9999")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from otopilot.instrument import Side, Venue
 from otopilot.order import Fee, LegRole, OrderId, OrderState, Trade, TradeKey, UserId, VenueOrderId
 from otopilot.position import ScopeVolume, UserState, VolumeSide, VolumeWindow
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import KOGE, answer_lost
+from tests.order_service.fakes import KOGE, answer_lost, refused
 from tests.virtual_loop import START, virtual
 
 
@@ -100,8 +101,6 @@ async def test_a_longer_window_must_be_read_before_anything_is_placed_in_it(tmp_
         old = desk.account().foreign(Side.BUY, "48.00", "1", made=86_400 * 30)
         desk.account().fill(old)
         moved = desk.account().trades[-1]
-        import msgspec
-
         ago = START - timedelta(days=30)
         desk.account().trades[-1] = msgspec.structs.replace(moved, traded_at=ago)
         desk.account().failing["order_history"] = VenueSilent("down", "no answer")
@@ -197,6 +196,25 @@ async def test_a_trade_key_met_twice_is_counted_once_and_fails_nobody(tmp_path: 
         foreign = LedgerRow(account=desk.key(), trade=trade, order_id=None, fee_value=None)
         assert await desk.journal.run(lambda tx: tx.add_trade(foreign)) is False
         assert (await volume(desk)).counted == 24
+
+
+@virtual
+async def test_a_trade_of_an_order_the_venue_refused_is_an_alarm_and_counts_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        desk.account().placements.append(refused)
+        order = await desk.place()
+        assert order.state is OrderState.REJECTED
+        rows = desk.account().accept(order)  # it said no, and does it
+        desk.account().fill(rows[0])
+        await desk.settle()
+        await desk.settle()
+        assert desk.order(order).state is OrderState.REJECTED
+        assert desk.session().reason_code == "contradiction"
+        assert (await volume(desk)).counted == 24
+        assert desk.journal.books.ledger.inventory(desk.key()).base == 0
 
 
 @virtual
