@@ -93,3 +93,29 @@ def test_interrupting_drains_and_says_what_is_left(desk: Desk) -> None:
     with desk.exchange():
         states = audit(desk)
     assert not {"submitting", "in_doubt", "working"} & set(states)
+
+
+def test_a_user_without_a_credential_waits_for_a_person_and_stops_nobody_else(desk: Desk) -> None:
+    run = desk.start("run", "--config", str(desk.config(target=16384, users="1, 2")))
+    desk.wait(lambda: desk.volume() > 0, 60, "some volume")
+    desk.config(target=16384, users="1, 2, 3")
+    reloaded = desk.otopilot("reload")
+    assert reloaded.returncode == 0, reloaded.stderr
+
+    def user(user_id: str) -> dict[str, str]:
+        shown = desk.otopilot("status", "koge", "--full", "-o", "json")
+        users = json.loads(shown.stdout)["users"] if shown.returncode == 0 else []
+        return next((each for each in users if each["user_id"] == user_id), {})
+
+    desk.wait(lambda: user("3").get("reason_code") == "no_credential", 30, "user 3 needing a credential")
+    before = desk.volume()
+    desk.wait(lambda: desk.volume() > before + 60, 30, "the others going on")
+    assert "otopilot users add" in user("3")["reason"]
+    added = desk.otopilot("users", "add", "3", "--paper")
+    assert added.returncode == 0, added.stderr
+    desk.wait(lambda: Decimal(user("3").get("volume", "0")) > 0, 30, "user 3 trading")
+    run.send_signal(signal.SIGTERM)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    with desk.exchange():
+        audit(desk)
