@@ -222,7 +222,8 @@ class OrderFeed:
                 if await self._read():
                     backoff = _LEAST_BACKOFF_SECONDS
             except (CallFailed, ValueError, TimeoutError) as error:
-                if isinstance(error, CallFailed) and error.code in ("OUT_OF_RANGE", "RESOURCE_EXHAUSTED"):
+                # RESOURCE_EXHAUSTED means resume; only when that is too late is there a new snapshot.
+                if isinstance(error, CallFailed) and error.code == "OUT_OF_RANGE":
                     self._sequence = 0
                 self.error = str(error) or "no heartbeat"
                 _log.warning("order stream broke", error=self.error)

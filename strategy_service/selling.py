@@ -15,7 +15,7 @@ from strategy_service.state import Condition, Denied, PlaceSell, StopMode
 from strategy_service.turn import Turn
 
 _GUARD_SECONDS = 0.2
-_MOST_GUARD_DENIALS = 25  # in a row; then rounds go on and it is tried again later
+_MOST_GUARD_DENIALS = 5  # in a row; then rounds go on and it is tried again later
 _LATER_SECONDS = 10.0
 
 
