@@ -103,9 +103,7 @@ def find_existing(books: Books, ask: Ask) -> Order | None:
 
 
 def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
-    """Insert the order, or raise Denied. A repeated request gets the order it made."""
-    if existing := find_existing(tx.books, ask):
-        return existing
+    """Insert the order, or raise Denied. For a request that made none yet, in the same transaction."""
     if ask.owner_epoch != tx.books.owner_epoch or ask.owner_epoch < 1:
         raise _precondition(
             "STALE_OWNER",

@@ -153,6 +153,7 @@ async def test_foreign_trades_that_lag_keep_the_user_from_placing(tmp_path: Path
         desk.account().fill(row)
         await desk.settle()
         assert desk.session().state is UserState.SETTLING
+        await desk.sleep(300)  # long out of what a sweep reads again anyway
         desk.account().hidden_trades.clear()
         await desk.sleep(15)
         assert desk.session().state is UserState.READY
@@ -181,6 +182,7 @@ async def test_a_foreign_trade_becomes_own_after_adoption_and_is_counted_once(tm
         inventory = desk.journal.books.ledger.inventory(desk.key())
         assert inventory.bought_quote == 24
         assert (await volume(desk)).counted == 24
+        assert not any(desk.journal.books.foreign_keys.values())
     async with Desk(tmp_path / "j.db", venue) as desk:
         assert desk.journal.books.ledger.inventory(desk.key()) == inventory
         assert (await volume(desk)).counted == 24
