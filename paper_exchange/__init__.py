@@ -13,6 +13,10 @@ Layers, each knowing only those above it:
   alpha_* spot_* control_api world      surfaces over the exchange, all of it without a network
   server __main__                       sockets, wall clock, process
 
+Spot takes LIMIT, LIMIT_MAKER and MARKET orders, OTO and OPO lists, and HMAC, Ed25519 and RSA keys.
+Stop, iceberg and pegged orders get the venue's "not supported"; OCO, OTOCO, OPOCO, cancelReplace
+and amend are unknown paths. What the venue's documents leave open is a switch in SpotSettings.
+
 Control API (JSON, amounts as decimal strings):
   GET    /control/world                 {world_id, now, frozen, symbols}
   POST   /control/accounts              {user_id, venue, managed, balances?, key_kind?, public_key?};

@@ -4,6 +4,7 @@ Owns the accounts of all venues and finds them by key, session and API key. Says
 Refused(INSUFFICIENT_BALANCE) before anything changes.
 """
 
+import hashlib
 import random
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -109,8 +110,12 @@ class Accounts:
 
 
 def _mint_credential(venue: VenueName, mint: random.Random, world_id: str) -> dict[str, str]:
-    """`token` names the account: the session on Alpha, the API key on Spot."""
-    token = f"{world_id[:16]}{mint.getrandbits(192):048x}"
+    """`token` names the account: the session on Alpha, the API key on Spot; 64 hex digits.
+
+    It begins with the world's mark, so that no other world takes it for its own.
+    """
+    mark = hashlib.sha256(world_id.encode()).hexdigest()[:16]
+    token = f"{mark}{mint.getrandbits(192):048x}"
     second = f"{mint.getrandbits(256):064x}"
     if venue == "alpha":
         return {"token": token, "csrf": second[:32]}
