@@ -13,6 +13,7 @@ from paper_exchange.spot_reports import list_id, original_id, status_text
 from paper_exchange.spot_wire import Ms, Row, price, quantity
 
 ON_BOOK = (Status.NEW, Status.PARTIALLY_FILLED)
+STRATEGY_KEYS = {"strategyId": "j", "strategyType": "J"}
 ENDED_WITH_OLD_ID: tuple[Execution, ...] = ("CANCELED", "EXPIRED")
 
 
@@ -116,9 +117,7 @@ def execution_report(event: OrderEvent, market: Market) -> Row:
     if order.working_ms is not None:
         report["W"] = Ms(order.working_ms)
     report["V"] = order.stp
-    for key, name in (("strategyId", "j"), ("strategyType", "J")):
-        if key in order.strategy:
-            report[name] = order.strategy[key]
+    report |= {STRATEGY_KEYS[key]: value for key, value in order.strategy.items()}
     if event.execution == "EXPIRED" and order.expiry_reason:
         report["eR"] = order.expiry_reason
     return report | _prevention_keys(event, market)

@@ -113,6 +113,10 @@ def signed_payload(sent: Mapping[str, str]) -> bytes:
     return "&".join(f"{name}={sent[name]}" for name in sorted(sent) if name != "signature").encode()
 
 
+def _nobody(_: bytes) -> None:
+    """Hears what is sent to a client that is gone."""
+
+
 class Session(OrderFrames):
     """One connection's state."""
 
@@ -228,6 +232,14 @@ class Session(OrderFrames):
         except SpotError:
             return [weight]
         return [*self._limits.order_rows(account.key, now), weight]
+
+    def leave(self) -> None:
+        """The client is gone: nothing is told any more, but what the engine was given it will take."""
+        self._send = _nobody
+        self._held = None
+        self.subscriptions.clear()
+        self._later = [waiting for waiting in self._later if isinstance(waiting[2], str)]
+        heapq.heapify(self._later)
 
     # What waits.
 

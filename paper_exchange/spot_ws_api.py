@@ -1,6 +1,6 @@
 """Spot's WS API: its connections, and the user data that goes out on them.
 
-Owns the sessions; what one of them asks stands in spot_session.py (binance-spot 6, 7).
+Owns the sessions, those too whose client has gone while the engine had a request; what one of them asks stands in spot_session.py (binance-spot 6, 7).
 """
 
 from urllib.parse import parse_qsl
@@ -32,6 +32,7 @@ class SpotWsApi:
         self._auth = auth
         self._limits = limits
         self._sessions: dict[int, Session] = {}
+        self._left: list[Session] = []
 
     def serves(self, path: str) -> bool:
         return path == PATH
@@ -54,7 +55,10 @@ class SpotWsApi:
         return session
 
     def disconnect(self, connection: Connection) -> None:
-        self._sessions.pop(id(connection), None)
+        session = self._sessions.pop(id(connection), None)
+        if session is not None:
+            session.leave()
+            self._left.append(session)
 
     def publish(self, events: list[Event]) -> None:
         """Count what was filled; tell the accounts that listen, in the venue's order."""
@@ -83,9 +87,10 @@ class SpotWsApi:
         return found
 
     def next_due(self) -> int | None:
-        dues = (session.next_due() for session in self._sessions.values())
+        dues = (session.next_due() for session in (*self._sessions.values(), *self._left))
         return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now_ms: int) -> None:
-        for session in list(self._sessions.values()):
+        for session in (*self._sessions.values(), *self._left):
             session.advance(now_ms)
+        self._left = [session for session in self._left if session.next_due() is not None]

@@ -171,6 +171,18 @@ def test_a_slow_engine_takes_the_order_when_its_time_has_passed(trader: SpotTrad
     assert len(trader.desk.state.lists) == 1
 
 
+def test_a_slow_engine_takes_the_order_though_the_client_has_gone(trader: SpotTrader, line: Line) -> None:
+    fault(trader, "engine_delay", endpoint="place_order", seconds="10", count=1)
+    sent = {**LIMIT, "apiKey": trader.key, "timestamp": trader.desk.now_ms, "strategyId": 7}
+    payload = "&".join(f"{name}={sent[name]}" for name in sorted(sent))
+    line.send({"id": 1, "method": "order.place", "params": {**sent, "signature": trader.sign(payload)}})
+    line.close()
+    trader.desk.pass_time(11)
+    (order,) = trader.call("GET", "openOrders", symbol=BNB)
+    assert order["strategyId"] == 7
+    assert line.frames == []
+
+
 def test_an_answer_can_be_late_while_the_order_lives(trader: SpotTrader, line: Line) -> None:
     fault(trader, "delay_response", endpoint="place*", seconds="2", count=1)
     sent = {**LIMIT, "apiKey": trader.key, "timestamp": trader.desk.now_ms}
