@@ -15,7 +15,13 @@ from strategy_service.state import Condition, Denied, PlaceSell, StopMode
 from strategy_service.turn import Turn
 
 _GUARD_SECONDS = 0.2
-_MOST_GUARD_DENIALS = 5  # in a row; then rounds go on and it is tried again later
+# Denials that pass by themselves: code and seconds until it is asked again.
+_SOON = {
+    "DENIED_GUARD": ("guard", _GUARD_SECONDS),
+    "STALE_OWNER": ("owner", 0.5),
+    "RATE_LIMIT": ("rate_limit", 0.5),
+}
+_MOST_SOON = 5  # in a row; then rounds go on and it is tried again later
 _LATER_SECONDS = 10.0
 
 
@@ -92,9 +98,10 @@ def denied(turn: Turn, news: Denied) -> None:
         return
     denials = turn.state.sell_denials + 1
     turn.set(sell_denials=denials)
-    if news.reason == "DENIED_GUARD" and denials <= _MOST_GUARD_DENIALS:
-        turn.set(not_before=turn.now + _GUARD_SECONDS)
-        turn.wait("guard", f"SELL: {news.message}", turn.state.not_before)
+    if news.reason in _SOON and denials <= _MOST_SOON:
+        code, seconds = _SOON[news.reason]
+        turn.set(not_before=turn.now + seconds)
+        turn.wait(code, f"SELL: {news.message}", turn.state.not_before)
         return
     # The base stays in the books as residual; the next rounds do not wait for it.
     turn.set(sell_denials=0, sell_not_before=turn.now + _LATER_SECONDS, fresh=False, repricing=None)
