@@ -6,7 +6,7 @@ read by somebody, or finish() refuses the call as the venue does (binance-spot 1
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -146,8 +146,3 @@ class Params:
         if value and not _LEGAL[legal].fullmatch(value):
             raise illegal(name, legal)
         return value
-
-
-def names_of(names: Iterable[str], prefix: str) -> list[str]:
-    """Parameter names of a leg: `price` of the working leg is `workingPrice`."""
-    return [f"{prefix}{name[0].upper()}{name[1:]}" if prefix else name for name in names]

@@ -1,6 +1,7 @@
 """Spot's WS API: its connections, and the user data that goes out on them.
 
-Owns the sessions, those too whose client has gone while the engine had a request; what one of them asks stands in spot_session.py (binance-spot 6, 7).
+Owns the sessions, also those whose client has gone while the engine still had a request of theirs;
+what one of them asks stands in spot_session.py (binance-spot 6, 7).
 """
 
 from urllib.parse import parse_qsl
