@@ -43,11 +43,7 @@ _log = log.get("order_service")
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Place, cancel and remember orders: the only service that talks to a venue's private side."""
-    if settings.mode == "live" and not settings.alpha_terms_acknowledged:
-        raise RefuseStart(
-            "live trading on Alpha needs alpha_terms_acknowledged: true: Binance's published rules forbid "
-            "automated trading for Alpha Points, it can cost points, rewards and the account"
-        )
+    _refuse_unread_terms(settings)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         store = SqliteStore(settings.data_dir / "order.db")
@@ -84,17 +80,27 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         accounts = Accounts(journal, sessions, clock)
         orders = OrderServicer(manager, accounts, sessions, journal, feed, clock)
         admin = OrderAdminServicer(users, manager, sessions, keeper, journal, clock)
-        registrations = [
-            Registration(SERVICES[0], lambda s: order_pb2_grpc.add_OrderServiceServicer_to_server(orders, s)),
-            Registration(
-                SERVICES[1], lambda s: order_pb2_grpc.add_OrderAdminServiceServicer_to_server(admin, s)
-            ),
-        ]
-        server = await stack.enter_async_context(rpc.serve(settings.order, registrations))
+        served = rpc.serve(settings.order, _registrations(orders, admin))
+        server = await stack.enter_async_context(served)
         await server.set_serving(True)
         tasks.spawn(_tell_health(server, journal, clock), "health")
         _log.info("serving", port=server.port, instance_epoch=store.instance_epoch, mode=settings.mode)
         await stop.wait()
+
+
+def _refuse_unread_terms(settings: Settings) -> None:
+    if settings.mode == "live" and not settings.alpha_terms_acknowledged:
+        raise RefuseStart(
+            "live trading on Alpha needs alpha_terms_acknowledged: true: Binance's published rules forbid "
+            "automated trading for Alpha Points, it can cost points, rewards and the account"
+        )
+
+
+def _registrations(orders: OrderServicer, admin: OrderAdminServicer) -> list[Registration]:
+    return [
+        Registration(SERVICES[0], lambda s: order_pb2_grpc.add_OrderServiceServicer_to_server(orders, s)),
+        Registration(SERVICES[1], lambda s: order_pb2_grpc.add_OrderAdminServiceServicer_to_server(admin, s)),
+    ]
 
 
 async def _tell_health(server: Server, journal: Journal, clock: Clock) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from order_service.__main__ import recover
 from order_service.accounts import Accounts
+from order_service.books import Books
 from order_service.care import Care
 from order_service.credentials import Vault
 from order_service.denied import JournalFailed
@@ -224,3 +225,31 @@ def alpha_venue() -> FakeVenue:
 def spot_venue() -> FakeVenue:
     """A fresh Spot on a fresh virtual clock."""
     return FakeVenue(VirtualClock(), Venue.SPOT)
+
+
+def picture(books: Books) -> dict[str, Any]:
+    """Everything of the books that a restart must bring back."""
+    accounts = sorted(books.by_account)
+    claims = {
+        (market, who): claim
+        for market, held in sorted(books.guard._claims.items())
+        for who, claim in sorted(held.items())
+        if not who.startswith("foreign:")
+    }
+    return {
+        "live": dict(sorted(books.live.items())),
+        "held": dict(sorted(books.held.items())),
+        "slots": {account: books.slot(account) for account in accounts},
+        "claims": claims,
+        "totals": dict(books.ledger._totals),
+        "inventory": {account: books.ledger.inventory(account) for account in accounts},
+        "uncovered": {account: books.uncovered(account) for account in accounts},
+        "foreign": {account: dict(rows) for account, rows in books.foreign_keys.items() if rows},
+        "scopes": dict(books.scopes),
+        "cursors": dict(books.cursors),
+        "users": dict(books.users),
+        "owner": books.owner_epoch,
+        "cycles": dict(books.cycles),
+        "sequence": books.sequence,
+        "number": books.number,
+    }

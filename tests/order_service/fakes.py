@@ -1,7 +1,7 @@
 """A venue in memory, in the words of the port, with a tiny book and scripted failures.
 
 It keeps what a real one keeps (orders, lists, trades, balances) over restarts of the service, counts
-what was sent to it, and does nothing by itself: a test fills, cancels and fails it.
+what was sent to it, and does nothing by itself: a test fills, cancels and fails it (behaviours.py).
 """
 
 import asyncio
@@ -16,14 +16,12 @@ import msgspec
 from order_service.venues.port import (
     AssetBalance,
     Credential,
-    CredentialRefused,
     FeeRates,
     OrderPushed,
     Placed,
     PlacedLeg,
     StreamSink,
     StreamUp,
-    VenueNotReached,
     VenueOrder,
     VenueRefused,
     VenueSilent,
@@ -368,9 +366,6 @@ def instrument_of(venue: Venue) -> Instrument:
     return msgspec.structs.replace(INSTRUMENT, venue=venue)
 
 
-# ---------------------------------------------------------------------- what a placement may meet
-
-
 def answer_of(rows: list[Row], order: Order, at: datetime) -> Placed:
     """A definite yes, in the port's words."""
     legs = tuple(
@@ -383,55 +378,3 @@ def answer_of(rows: list[Row], order: Order, at: datetime) -> Placed:
 async def accepted(account: FakeAccount, order: Order) -> Placed:
     """A definite yes."""
     return answer_of(account.accept(order), order, account.now())
-
-
-async def answer_lost(account: FakeAccount, order: Order) -> Placed:
-    """It happened, and nobody says so."""
-    account.accept(order)
-    raise VenueSilent("timeout", "no answer")
-
-
-async def request_lost(account: FakeAccount, order: Order) -> Placed:
-    """It never arrived, and nobody says so."""
-    raise VenueSilent("timeout", "no answer")
-
-
-async def refused(account: FakeAccount, order: Order) -> Placed:
-    """A definite no."""
-    raise VenueRefused("-2010", "insufficient balance")
-
-
-async def not_reached(account: FakeAccount, order: Order) -> Placed:
-    """It never left."""
-    raise VenueNotReached("no_connection", "nothing was sent")
-
-
-async def credential_refused(account: FakeAccount, order: Order) -> Placed:
-    """The session has ended."""
-    raise CredentialRefused("auth_expired", "log in again")
-
-
-async def garbage(account: FakeAccount, order: Order) -> Placed:
-    """It happened, and the adapter breaks over the answer."""
-    account.accept(order)
-    raise KeyError("orderId")
-
-
-def slow(seconds: float, then: Behaviour = accepted) -> Behaviour:
-    """The request takes so long on its way to the venue."""
-
-    async def behave(account: FakeAccount, order: Order) -> Placed:
-        await asyncio.sleep(seconds)
-        return await then(account, order)
-
-    return behave
-
-
-def late(seconds: float) -> Behaviour:
-    """The answer is lost at once, and the engine accepts the order so much later."""
-
-    async def behave(account: FakeAccount, order: Order) -> Placed:
-        asyncio.get_running_loop().call_later(seconds, account.accept, order)
-        raise VenueSilent("timeout", "no answer")
-
-    return behave

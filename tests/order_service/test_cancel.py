@@ -8,8 +8,8 @@ import pytest
 
 from order_service.denied import Denied, JournalFailed
 from otopilot.order import LegRole, LegStatus, OrderState
+from tests.order_service.behaviours import answer_lost
 from tests.order_service.desk import Desk, alpha_venue
-from tests.order_service.fakes import answer_lost
 from tests.virtual_loop import virtual
 
 

@@ -10,8 +10,9 @@ from order_service.venues.port import VenueSilent
 from otopilot.instrument import Side
 from otopilot.order import LegRole, LegStatus, Order, OrderState, RejectionKind
 from otopilot.position import UserState
+from tests.order_service.behaviours import answer_lost, late, request_lost, slow
 from tests.order_service.desk import HOLD, RULES, Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import FakeVenue, answer_lost, late, request_lost, slow
+from tests.order_service.fakes import FakeVenue
 from tests.virtual_loop import virtual
 
 BOTH = pytest.mark.parametrize("make", [alpha_venue, spot_venue], ids=["alpha", "spot"])

@@ -10,8 +10,7 @@ import pytest
 from order_service.denied import Denied
 from otopilot.instrument import Side
 from otopilot.order import LegRole, OrderState, Purpose, RejectionKind
-from tests.order_service.desk import Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import (
+from tests.order_service.behaviours import (
     answer_lost,
     credential_refused,
     garbage,
@@ -19,6 +18,7 @@ from tests.order_service.fakes import (
     refused,
     slow,
 )
+from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.virtual_loop import virtual
 
 

@@ -15,8 +15,9 @@ from order_service.venues.port import VenueSilent
 from otopilot.instrument import Side, Venue
 from otopilot.order import Fee, LegRole, OrderId, OrderState, Trade, TradeKey, UserId, VenueOrderId
 from otopilot.position import ScopeVolume, UserState, VolumeSide, VolumeWindow
+from tests.order_service.behaviours import answer_lost, refused
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import KOGE, answer_lost, refused
+from tests.order_service.fakes import KOGE
 from tests.virtual_loop import START, virtual
 
 

@@ -19,8 +19,9 @@ from otopilot.rpc import Registration
 from otopilot.settings import Endpoint
 from protos import market_pb2, order_pb2_grpc
 from protos import order_pb2 as pb
+from tests.order_service.behaviours import request_lost, slow
 from tests.order_service.desk import SECRETS, Desk
-from tests.order_service.fakes import KOGE, FakeVenue, request_lost, slow
+from tests.order_service.fakes import KOGE, FakeVenue
 
 ALPHA = market_pb2.VENUE_ALPHA
 

@@ -14,8 +14,9 @@ from order_service.venues.port import CredentialRefused, RateLimited, VenueSilen
 from otopilot.instrument import Side, Venue
 from otopilot.order import LegRole, LegStatus, OrderState, UserId
 from otopilot.position import UserState
+from tests.order_service.behaviours import request_lost
 from tests.order_service.desk import SECRETS, Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import answer_of, request_lost
+from tests.order_service.fakes import answer_of
 from tests.virtual_loop import virtual
 
 ALPHA = Venue.ALPHA
