@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from otopilot import money
 from tests.system.harness import SERVICES, Desk, audit
 
 pytestmark = pytest.mark.timeout(180)
@@ -47,7 +48,7 @@ def test_a_run_reaches_the_target_and_its_summary_is_what_the_exchange_says(desk
         states = audit(desk)
         report = desk.control("report")
     bought = sum(Decimal(user["sides"]["BUY"]["quote"]) for user in report["users"])
-    assert f"paper exchange says: bought {bought} USDT" in said
+    assert f"paper exchange says: bought {money.text(bought)} USDT" in said
     assert Decimal(400) <= bought <= Decimal("400.2")  # at most one smallest order over
     assert set(states) <= {"triggered", "completed"}
 
