@@ -5,9 +5,9 @@ first thing that does not hold.
 """
 
 from paper_exchange.accounts import free_of
+from paper_exchange.conditions import Conditions
 from paper_exchange.config import Instrument
 from paper_exchange.engine import Engine
-from paper_exchange.faults import Faults, Scope
 from paper_exchange.filters import check_order, check_price
 from paper_exchange.market import Market
 from paper_exchange.model import Account, NewList, NewOrder, Refusal, Refused, VenueName
@@ -17,23 +17,19 @@ from paper_exchange.state import State
 class Admission:
     """Reads the state; changes nothing."""
 
-    def __init__(self, state: State, engine: Engine, faults: Faults) -> None:
+    def __init__(self, state: State, engine: Engine, conditions: Conditions) -> None:
         self._state = state
         self._engine = engine
-        self._faults = faults
+        self._conditions = conditions
 
     def market(self, symbol: str, venue: VenueName | None = None) -> Market:
         """The symbol's market, if the venue has it."""
         market = self._state.markets.get(symbol)
         if market is None or venue not in (None, market.instrument.venue):
             raise Refused(Refusal.UNKNOWN_SYMBOL, symbol)
+        if self._conditions.is_gone(market.instrument):
+            raise Refused(Refusal.UNKNOWN_SYMBOL, symbol)
         return market
-
-    def is_withdrawn(self, symbol: str) -> tuple[bool, bool]:
-        """Whether buying, and whether selling, is closed on the symbol."""
-        scope = Scope(self._state.markets[symbol].instrument.venue, symbol=symbol)
-        no_selling = self._faults.holds("offsell", scope)
-        return no_selling or self._faults.holds("delist", scope), no_selling
 
     def check_order(self, account: Account, terms: NewOrder) -> None:
         """A single order, apart from its funds, which are locked as it is entered."""
@@ -56,8 +52,9 @@ class Admission:
         self._check_reserve(account, instrument, terms)
 
     def _check_leg(self, market: Market, account: Account, terms: NewOrder) -> None:
-        no_buying, no_selling = self.is_withdrawn(terms.symbol)
-        if no_buying if terms.side == "BUY" else no_selling:
+        no_buying, no_selling = self._conditions.is_withdrawn(terms.symbol)
+        closed = no_buying if terms.side == "BUY" else no_selling
+        if closed or self._conditions.trading_status(terms.symbol) != "TRADING":
             raise Refused(Refusal.NOT_TRADING)
         check_order(market.instrument, terms, market.last_price)
         self._check_client_id(account, terms.client_id)

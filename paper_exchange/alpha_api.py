@@ -66,8 +66,12 @@ class AlphaApi:
         endpoint = self._routes.get((request.method, request.path))
         if endpoint is None:
             return json_response({"code": "000404", "message": "Not found", "success": False}, status=404)
-        account = self._session(request) if endpoint.private else None
         sent = _sent(request, endpoint)
+        if not held and (banned := self._door.gate(Scope("alpha", endpoint.name, symbol=_symbol(sent)))):
+            return banned
+        account = self._session(request) if endpoint.private else None
+        if account is not None and self._is_revoked(endpoint, account):
+            account = None
         scope = Scope("alpha", endpoint.name, account.user_id if account else None, _symbol(sent))
         stopped = self._door.enter(scope, self._exchange.now_ms, held=held)
         if stopped is not None:
@@ -98,6 +102,10 @@ class AlphaApi:
         if account is None or account.venue != "alpha":
             return None
         return account if request.headers.get("csrftoken") == account.credential["csrf"] else None
+
+    def _is_revoked(self, endpoint: Endpoint, account: Account) -> bool:
+        scope = Scope("alpha", endpoint.name, account.user_id)
+        return self._exchange.faults.strike(scope, "revoke") is not None
 
     def _business(self, rule: FaultRule) -> Response:
         name = "verification_required" if rule.kind == "verification_required" else "busy"

@@ -149,7 +149,7 @@ def depth_frame(
 def ticker24_frame(exchange: Exchange, markets: list[Market]) -> Row:
     rows = []
     for market in markets:
-        offline, offsell = exchange.is_withdrawn(market.instrument.symbol)
+        offline, offsell = exchange.conditions.is_withdrawn(market.instrument.symbol)
         row = token_row(market, exchange.now_ms, offline=offline, offsell=offsell, score=1)
         rows.append(
             {

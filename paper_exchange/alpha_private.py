@@ -171,7 +171,7 @@ class AlphaPrivate:
         limit = whole(query, "limit", 500, 1000)
         rows = [
             trade_row(fill, self._exchange.state.markets[fill.symbol].instrument)
-            for fill in reversed(fills)
+            for fill in reversed(self._exchange.conditions.told_fills(account, fills, "user_trades"))
             if symbol in ("", fill.symbol) and since <= fill.time_ms <= until
         ]
         return rows[:limit]

@@ -49,8 +49,7 @@ class AlphaPublic:
         self._exchange = exchange
 
     def markets(self) -> list[Market]:
-        every = self._exchange.state.markets.values()
-        return [market for market in every if market.instrument.venue == "alpha"]
+        return self._exchange.conditions.listed("alpha")
 
     def _market(self, query: Query) -> Market:
         symbol = query.get("symbol", "")
@@ -61,7 +60,7 @@ class AlphaPublic:
     def token_list(self, _: Query) -> list[Row]:
         rows = []
         for score, market in enumerate(reversed(self.markets()), 1):
-            offline, offsell = self._exchange.is_withdrawn(market.instrument.symbol)
+            offline, offsell = self._exchange.conditions.is_withdrawn(market.instrument.symbol)
             rows.append(
                 token_row(market, self._exchange.now_ms, offline=offline, offsell=offsell, score=score)
             )
@@ -69,8 +68,7 @@ class AlphaPublic:
 
     def exchange_info(self, _: Query) -> Row:
         symbols = [
-            symbol_row(m.instrument, trading=not self._exchange.is_withdrawn(m.instrument.symbol)[0])
-            for m in self.markets()
+            symbol_row(market.instrument, self._status(market.instrument.symbol)) for market in self.markets()
         ]
         quotes = dict.fromkeys(row["quoteAsset"] for row in symbols)
         return {
@@ -79,6 +77,11 @@ class AlphaPublic:
             "symbols": symbols,
             "orderTypes": "LIMIT",
         }
+
+    def _status(self, symbol: str) -> str:
+        if self._exchange.conditions.is_withdrawn(symbol)[0]:
+            return "DELISTED"
+        return self._exchange.conditions.trading_status(symbol)
 
     def ticker(self, query: Query) -> Row:
         return ticker_row(self._market(query), self._exchange.now_ms)

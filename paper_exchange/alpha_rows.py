@@ -88,7 +88,7 @@ def _percent(day: Candle | None) -> Decimal:
     return half_up((day.close - day.open) / day.open * HUNDRED, 2) if day else ZERO
 
 
-def symbol_row(instrument: Instrument, *, trading: bool) -> Row:
+def symbol_row(instrument: Instrument, status: str) -> Row:
     """One pair of exchange info; every filter object carries every filter key."""
     notional = {"minNotional": text(instrument.min_notional)}, {"maxNotional": text(instrument.max_notional)}
     down, up = text(instrument.percent_down), text(instrument.percent_up)
@@ -120,7 +120,7 @@ def symbol_row(instrument: Instrument, *, trading: bool) -> Row:
     ]
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING" if trading else "DELISTED",
+        "status": status,
         "baseAsset": instrument.base,
         "quoteAsset": instrument.quote,
         "pricePrecision": instrument.price_precision,

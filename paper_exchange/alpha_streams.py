@@ -23,7 +23,8 @@ from paper_exchange.http import Request, encode
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
 from paper_exchange.numbers import padded
-from paper_exchange.streams import Connection, Send, Session
+from paper_exchange.spoiling import spoiled
+from paper_exchange.streams import HANG_UP, Connection, Send, Session, market_payload
 
 PUBLIC_PATH = "/w3w/wsa/stream"
 ORDER_PATH = "/w3w/stream"
@@ -92,12 +93,15 @@ class AlphaStreams:
         return [session for session in self._sessions if name in session.names]
 
     def _send(self, name: str, symbol: str | None, payload: object) -> None:
+        scope = Scope("alpha", "market_stream", symbol=symbol, stream=name)
+        payload = None if payload is None else market_payload(payload, self._exchange.faults, scope)
         if payload is None:
             return
-        if self._exchange.faults.holds("market_stall", Scope("alpha", "market_stream", symbol=symbol)):
-            return
+        frame = HANG_UP
+        if payload != HANG_UP:
+            frame = spoiled(encode({"stream": name, "data": payload}), self._exchange.faults, scope)
         for session in self._listeners(name):
-            session.push({"stream": name, "data": payload})
+            session.push_frame(frame)
 
     # With the event.
 
@@ -159,6 +163,7 @@ class AlphaStreams:
 
     def advance(self, now_ms: int) -> None:
         """Send what is due by itself."""
+        self._expire_keys()
         for session in self._sessions:
             due = session.held_until()
             if due is not None and due <= now_ms:
@@ -169,9 +174,22 @@ class AlphaStreams:
                 self._publish_depth(name, depth, now_ms)
         if self._ticker_due_ms <= now_ms and self._listeners(ALL_TOKENS):
             self._ticker_due_ms = now_ms + TICKER_BEAT_MS
-            every = self._exchange.state.markets.values()
-            markets = [market for market in every if market.instrument.venue == "alpha"]
-            self._send(ALL_TOKENS, None, ticker24_frame(self._exchange, markets))
+            self._send(
+                ALL_TOKENS, None, ticker24_frame(self._exchange, self._exchange.conditions.listed("alpha"))
+            )
+
+    def _expire_keys(self) -> None:
+        """A fault can end the listen key of whoever listens, with no word of it (binance-alpha 3.6)."""
+        state, faults = self._exchange.state, self._exchange.faults
+        for account in state.accounts.all():
+            name = f"alpha@{account.listen_key}"
+            if account.venue != "alpha" or self._exchange.now_ms >= account.listen_key_until_ms:
+                continue
+            scope = Scope("alpha", "order_stream", account.user_id)
+            if faults.holds("order_terminate", scope) and self._listeners(name):
+                faults.strike(scope, "order_terminate")
+                account.listen_key_until_ms = self._exchange.now_ms
+                self._exchange.save_account(account)
 
     def _open_depth(self, name: str, market: Market, beat_ms: int) -> None:
         if name not in self._depths:

@@ -169,6 +169,8 @@ class SpotSettings(VenueSettings):
     hmac_logon_code: int = -4056
     stream_errors: Literal["flat", "nested"] = "flat"
     stream_messages_per_second: Annotated[int, Field(gt=0)] = 5
+    connection_seconds: Annotated[int, Field(gt=0)] = 86_400
+    connections_per_5_minutes: Annotated[int, Field(gt=0)] = 300
 
 
 class ServerSettings(Strict):

@@ -12,10 +12,11 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from paper_exchange.alpha_api import session_headers
+from paper_exchange.connections import Connections
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import FaultRule
 from paper_exchange.http import Request, Response, decode, json_response
-from paper_exchange.model import OPEN, Account, Fill, Order, Refused, VenueName
+from paper_exchange.model import OPEN, Account, Fill, NewOrder, Order, Refused, Side, VenueName
 from paper_exchange.numbers import ZERO, text
 from paper_exchange.spot_auth import KeyKind, read_public_key
 
@@ -53,6 +54,15 @@ class PriceBody(_Body):
     price: Amount | None
 
 
+class OrderBody(_Body):
+    user_id: UserId
+    venue: VenueName
+    symbol: str
+    side: Side
+    price: Annotated[Amount, Field(gt=0)]
+    quantity: Annotated[Amount, Field(gt=0)]
+
+
 class DepositBody(_Body):
     user_id: UserId
     venue: VenueName
@@ -67,8 +77,9 @@ class NotFound(Exception):
 class ControlApi:
     """Answers under /control."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, connections: Connections) -> None:
         self._exchange = exchange
+        self._connections = connections
         self._routes: dict[tuple[str, str], Callable[[Request], Any]] = {
             ("GET", "world"): lambda _: self._world(),
             ("POST", "accounts"): self._open_account,
@@ -79,6 +90,7 @@ class ControlApi:
             ("GET", "trades"): self._trades,
             ("POST", "price"): self._price,
             ("POST", "deposit"): self._deposit,
+            ("POST", "orders"): self._place,
             ("GET", "faults"): lambda _: {"faults": self._exchange.faults.active()},
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._remove_fault,
@@ -156,6 +168,14 @@ class ControlApi:
         self._exchange.deposit(account, body.asset, body.amount)
         return {"user_id": account.user_id, "venue": account.venue, "balances": _balances(account)}
 
+    def _place(self, request: Request) -> Row:
+        """An order by hand, as its owner would give it in the venue's own window."""
+        body = OrderBody.model_validate(decode(request.body))
+        account = self._account(body.user_id, body.venue)
+        client_id = f"web_{self._exchange.mint_id()}" if body.venue == "spot" else ""
+        terms = NewOrder(body.symbol, body.side, body.price, body.quantity, client_id)
+        return _plain(self._exchange.place(account, terms))
+
     def _account(self, user_id: str, venue: str) -> Account:
         account = self._exchange.state.accounts.get(f"{venue}/{user_id}")
         if account is None:
@@ -225,6 +245,7 @@ class ControlApi:
             "users": rows,
             "totals": totals.row(),
             "accounts": accounts,
+            "connections": {"opened": self._connections.opened, "refused": self._connections.refused},
             "self_matches": state.oracle.matches,
             "newest_self_matches": state.oracle.newest,
         }

@@ -12,6 +12,7 @@ from paper_exchange.accounts import credit, free_of, lock, spend_locked, unlock
 from paper_exchange.config import Instrument
 from paper_exchange.filters import check_notional, check_price, check_quantity
 from paper_exchange.market import Market
+from paper_exchange.match_faults import MatchFaults
 from paper_exchange.matching import Quote, crosses, opposite
 from paper_exchange.model import (
     OPEN,
@@ -47,8 +48,9 @@ ENDING: dict[Status, Execution] = {
 class Engine:
     """Owns the releases that are due once the step at hand is over."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, faults: MatchFaults) -> None:
         self._state = state
+        self._faults = faults
         self._releases: deque[OrderList] = deque()
 
     # Funds.
@@ -89,8 +91,8 @@ class Engine:
         state, market = self._state, self._state.markets[order.symbol]
         order.priority = self._next_priority()
         state.touch_order(order)
-        if self._would_take(order):
-            return self.end(order, Status.EXPIRED, "REJECTED")
+        if reason := "REJECTED" if self._would_take(order) else self._faults.expiry_on_arrival(order):
+            return self.end(order, Status.EXPIRED, reason)
         settings = state.settings(order.symbol)
         if settings.partial_fill_probability and state.rng.random() < settings.partial_fill_probability:
             share = order.open_quantity * state.rng.randint(10, 90) / 100
@@ -141,7 +143,10 @@ class Engine:
                 break
             if maker.order is not None and self._prevent(taker, maker.order):
                 continue
-            matches.append(self._match(market, taker, maker, min(taker.open_quantity, maker.quantity)))
+            quantity = min(taker.open_quantity, maker.quantity)
+            if not (quantity := self._faults.allowed(quantity, taker, maker.order)):
+                break
+            matches.append(self._match(market, taker, maker, quantity))
         self._print(market, matches, taker.side)
 
     def _quote_for_house(self, market: Market, side: Side, price: Decimal, quantity: Decimal) -> None:
@@ -150,13 +155,25 @@ class Engine:
             maker = market.book.best(opposite(side))
             if maker is None or maker.order is None or not crosses(side, price, maker.price):
                 break
+            if not (traded := self._faults.allowed(min(quantity, maker.quantity), maker.order)):
+                break
             self._state.world.sweep_id += 1
-            traded = min(quantity, maker.quantity)
             matches.append(self._match(market, None, maker, traded))
             quantity -= traded
         self._print(market, matches, side)
         if quantity > 0:
             market.book.add(Quote(side, price, quantity, self._next_priority()))
+
+    def trade_with_house(self, order: Order, quantity: Decimal) -> None:
+        """The house takes so much of an order at the order's price, whatever it quotes itself."""
+        market = self._state.markets[order.symbol]
+        if order.priority is None:
+            order.priority = self._next_priority()
+            self.rest(order)
+        quote = next(one for one in market.book.quotes(order.side) if one.order is order)
+        self._state.world.sweep_id += 1
+        self._print(market, [self._match(market, None, quote, quantity)], opposite(order.side))
+        self._state.touch_market(market)
 
     def _prevent(self, taker: Order, maker: Order) -> bool:
         """Self-trade prevention by the taker's mode (binance-spot 9); True if it acted."""
@@ -346,6 +363,8 @@ class Engine:
         pending.quantity = release_quantity(order_list, working, pending, instrument, settings, others)
         pending.status = Status.NEW
         try:
+            if self._faults.refuses_release(pending):
+                raise Refused(Refusal.NOT_TRADING)
             self._check_release(instrument, pending)
             self.lock_funds(pending)
         except Refused:

@@ -17,11 +17,13 @@ import msgspec
 
 from paper_exchange.accounts import credit
 from paper_exchange.admission import Admission
+from paper_exchange.conditions import Conditions
 from paper_exchange.config import Config
 from paper_exchange.engine import Engine
 from paper_exchange.faults import Faults
 from paper_exchange.filters import check_price
 from paper_exchange.market import Market
+from paper_exchange.match_faults import MatchFaults
 from paper_exchange.model import (
     OPEN,
     Account,
@@ -66,8 +68,10 @@ class Exchange:
     ) -> None:
         self.state = State(config, store, rng, world_id, now_ms, sink)
         self.faults = faults
-        self._engine = Engine(self.state)
-        self._admission = Admission(self.state, self._engine, faults)
+        self._match_faults = MatchFaults(faults, self.state)
+        self._engine = Engine(self.state, self._match_faults)
+        self.conditions = Conditions(self.state, faults)
+        self._admission = Admission(self.state, self._engine, self.conditions)
         self._arrivals: list[tuple[int, int]] = []
         self._resume()
         self.state.flush()
@@ -89,6 +93,7 @@ class Exchange:
 
     def advance(self, now_ms: int) -> None:
         """Execute everything due by now, in order; time never goes back."""
+        self.conditions.apply_filters()
         self._skip_lost_ticks(now_ms)
         while (due := self.next_due()) is not None and due <= now_ms:
             self.state.now_ms = max(self.state.now_ms, due)
@@ -156,10 +161,6 @@ class Exchange:
     def market(self, symbol: str, venue: VenueName | None = None) -> Market:
         return self._admission.market(symbol, venue)
 
-    def is_withdrawn(self, symbol: str) -> tuple[bool, bool]:
-        """Whether buying, and whether selling, is closed on the symbol."""
-        return self._admission.is_withdrawn(symbol)
-
     def place(self, account: Account, terms: NewOrder) -> Order:
         """Accept an order; its state when the answer leaves."""
         if terms.kind == "MARKET":
@@ -197,6 +198,7 @@ class Exchange:
         if order.status not in OPEN:
             raise Refused(Refusal.UNKNOWN_ORDER)
         settings = self.state.settings(order.symbol)
+        self._fill_on_the_way(order)
         if order.status is Status.PENDING and settings.cancel_pending_before_trigger == "refuse":
             raise Refused(Refusal.PENDING_NOT_CANCELLABLE)
         legs = [order]
@@ -209,6 +211,22 @@ class Exchange:
         self._settle_releases()
         self.state.flush()
         return [copy.copy(leg) for leg in legs if leg.status not in OPEN]
+
+    def _fill_on_the_way(self, order: Order) -> None:
+        """A fault can fill an order while its cancel travels; the cancel then finds what is left of it."""
+        legs = [order]
+        if order.list_id is not None:
+            legs = list(self.state.legs(self.state.lists[order.list_id]))
+        for leg in legs:
+            if leg.status not in (Status.NEW, Status.PARTIALLY_FILLED):
+                continue
+            if quantity := self._match_faults.fill_before_cancel(leg):
+                self._engine.trade_with_house(leg, quantity)
+                self._settle_releases()
+                self.state.flush()
+            break
+        if order.status not in OPEN:
+            raise Refused(Refusal.UNKNOWN_ORDER)
 
     def cancel_all(self, account: Account, symbol: str | None = None) -> list[Order]:
         """Cancel every open order of the account (of the symbol)."""
@@ -320,7 +338,7 @@ class Exchange:
         for market in self.state.markets.values():
             if market.record.next_tick_ms <= due_ms:
                 market.record.next_tick_ms += market.tick_ms
-                self._engine.tick(market)
+                self._tick(market)
                 self._settle_releases()
         while self._arrivals and self._arrivals[0][0] <= due_ms:
             _, order_id = heapq.heappop(self._arrivals)
@@ -328,6 +346,15 @@ class Exchange:
             if order.status in OPEN and order.priority is None:
                 self._engine.activate(order)
                 self._settle_releases()
+
+    def _tick(self, market: Market) -> None:
+        if self._match_faults.stands_still(market):
+            return
+        for order, reason in self._match_faults.expiring(market):
+            if order.status in OPEN:
+                self._engine.end(order, Status.EXPIRED, reason)
+        market.spike = self._match_faults.spike(market)
+        self._engine.tick(market)
 
     # Standing still and starting again.
 

@@ -1,18 +1,20 @@
 """Seeded faults: what goes wrong, for whom, how often.
 
 A rule names a kind and narrows it by venue, user, symbol and endpoint. The surfaces ask before
-they act and before they answer; the stream hub asks for each frame; the exchange asks whether a
-symbol is withdrawn. The dice are passed in, so one seed gives one course of faults.
+they act and before they answer; the streams ask for each frame; the exchange asks at each step of an
+order. The dice are passed in, so one seed gives one course of faults. The reference page on faults
+says which kind stands for which row of the catalogue.
 """
 
+import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from paper_exchange.model import VenueName
 
@@ -31,15 +33,65 @@ FaultKind = Literal[
     "market_stall",
     "delist",
     "offsell",
+    # At the door.
+    "ban",
+    "revoke",
+    "garbage",
+    "mutate",
+    "clock_skew",
+    "order_limit",
+    "trades_lag",
+    # On sockets.
+    "connect_refused",
+    "hang_up",
+    "shutdown",
+    "order_terminate",
+    # In the market.
+    "market_freeze",
+    "market_spike",
+    "market_cross",
+    "market_frame_drop",
+    "trading_status",
+    "filters",
+    "vanish",
+    # In the life of an order.
+    "partial_fill",
+    "fill_before_cancel",
+    "reject_pending",
+    "expire",
 ]
+FilterName = Literal[
+    "min_price",
+    "max_price",
+    "tick_size",
+    "min_quantity",
+    "max_quantity",
+    "step_size",
+    "min_notional",
+    "max_notional",
+    "percent_down",
+    "percent_up",
+]
+# Without these a rule of the kind says nothing.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "mutate": ("field",),
+    "order_limit": ("limit",),
+    "market_spike": ("percent",),
+    "trading_status": ("code",),
+    "filters": ("set",),
+}
 
 
 class FaultRule(BaseModel):
-    """One switch. `endpoint` is a pattern over the surface's endpoint names, e.g. `place*`.
+    """One switch. `endpoint` is a pattern over the surface's endpoint names, e.g. `place*`; `stream`
+    one over the names of market streams.
 
-    `when` says whether an error strikes before the exchange accepted or after; `count` is how
-    often it may still strike (none: without limit); `lasts_seconds` ends the rule by time; `seconds`
-    is how long a delay is. Stalls, delist and offsell stand for as long as their rule does.
+    `when` says whether an error strikes before the exchange accepted or after, an expiry as the order
+    reaches the book or while it rests; `count` is how often it may still strike (none: without limit);
+    `after_seconds` and `lasts_seconds` begin and end the rule by time; `seconds` is how long a delay
+    is. Kinds that are a condition (stalls, bans, withdrawn symbols) stand for as long as their rule.
+    `field` is a path into a payload (`symbols.*.filters.+`), `value` the JSON to put there; without
+    a value the field goes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,15 +101,33 @@ class FaultRule(BaseModel):
     user_id: str | None = None
     symbol: str | None = None
     endpoint: str | None = None
+    stream: str | None = None
     probability: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(1)
     count: Annotated[int, Field(gt=0)] | None = None
+    after_seconds: Annotated[Decimal, Field(ge=0)] = Decimal(0)
     lasts_seconds: Annotated[Decimal, Field(gt=0)] | None = None
     when: Literal["before", "after"] = "before"
-    seconds: Annotated[Decimal, Field(ge=0, le=3600)] = Decimal(1)
+    seconds: Annotated[Decimal, Field(ge=-3600, le=3600)] = Decimal(1)
     status: Annotated[int, Field(ge=400, le=599)] = 503
     retry_after_seconds: Annotated[int, Field(ge=0)] | None = None
     code: str = ""
     message: str = ""
+    percent: Annotated[Decimal, Field(gt=-100, le=1000)] | None = None
+    limit: Annotated[int, Field(ge=0)] | None = None
+    field: str = ""
+    value: str | None = None
+    set: dict[FilterName, Annotated[Decimal, Field(gt=0)]] = {}
+
+    @model_validator(mode="after")
+    def it_says_enough(self) -> "FaultRule":
+        missing = [name for name in NEEDED.get(self.kind, ()) if getattr(self, name) in (None, "", {})]
+        if missing:
+            raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
+        if self.seconds < 0 and self.kind != "clock_skew":
+            raise ValueError("seconds: only a clock can be behind")
+        if self.value is not None:
+            json.loads(self.value)
+        return self
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -67,6 +137,7 @@ class Scope(msgspec.Struct, frozen=True):
     endpoint: str = ""
     user_id: str | None = None
     symbol: str | None = None
+    stream: str = ""
 
 
 class Faults:
@@ -78,6 +149,7 @@ class Faults:
         self._rules: dict[int, FaultRule] = {}
         self._left: dict[int, int] = {}
         self._struck: dict[int, int] = {}
+        self._from_ms: dict[int, int] = {}
         self._until_ms: dict[int, int] = {}
         self.now_ms = now_ms
         for rule in rules:
@@ -90,8 +162,9 @@ class Faults:
         self._struck[fault_id] = 0
         if rule.count is not None:
             self._left[fault_id] = rule.count
+        self._from_ms[fault_id] = self.now_ms + int(rule.after_seconds * 1000)
         if rule.lasts_seconds is not None:
-            self._until_ms[fault_id] = self.now_ms + int(rule.lasts_seconds * 1000)
+            self._until_ms[fault_id] = self._from_ms[fault_id] + int(rule.lasts_seconds * 1000)
         return fault_id
 
     def advance(self, now_ms: int) -> None:
@@ -103,6 +176,7 @@ class Faults:
     def remove(self, fault_id: int) -> bool:
         self._left.pop(fault_id, None)
         self._struck.pop(fault_id, None)
+        self._from_ms.pop(fault_id, None)
         self._until_ms.pop(fault_id, None)
         return self._rules.pop(fault_id, None) is not None
 
@@ -120,22 +194,42 @@ class Faults:
         self, scope: Scope, *kinds: FaultKind, when: Literal["before", "after"] | None = None
     ) -> FaultRule | None:
         """The first rule of these kinds that fits and whose dice fall so; it is used up by one."""
+        for fault_id, rule in self._standing(scope, kinds):
+            if when in (None, rule.when) and self._falls_so(fault_id, rule):
+                return rule
+        return None
+
+    def strike_all(self, scope: Scope, kind: FaultKind) -> list[FaultRule]:
+        """Every rule of the kind that fits and whose dice fall so."""
+        return [rule for i, rule in self._standing(scope, (kind,)) if self._falls_so(i, rule)]
+
+    def _falls_so(self, fault_id: int, rule: FaultRule) -> bool:
+        if rule.probability < 1 and Decimal(self._dice.randrange(10**6)) >= rule.probability * 10**6:
+            return False
+        self._struck[fault_id] += 1
+        if fault_id in self._left:
+            self._left[fault_id] -= 1
+        return True
+
+    def standing(self, kind: FaultKind, scope: Scope) -> list[FaultRule]:
+        """The condition-like rules that stand, without using them up."""
+        return [rule for _, rule in self._standing(scope, (kind,))]
+
+    def holds(self, kind: FaultKind, scope: Scope) -> bool:
+        """Whether a condition (delist, offsell, a stall) stands, without using it up."""
+        return any(True for _ in self._standing(scope, (kind,)))
+
+    def until_ms(self, rule: FaultRule) -> int:
+        """When a condition ends by itself; as its `retry_after_seconds` says, where it does not."""
+        ends = [self._until_ms[i] for i, one in self._rules.items() if one is rule and i in self._until_ms]
+        return ends[0] if ends else self.now_ms + (rule.retry_after_seconds or 0) * 1000
+
+    def _standing(self, scope: Scope, kinds: tuple[FaultKind, ...]) -> Iterator[tuple[int, FaultRule]]:
         for fault_id, rule in self._rules.items():
             if rule.kind not in kinds or not _fits(rule, scope) or self._left.get(fault_id) == 0:
                 continue
-            if when is not None and rule.when != when:
-                continue
-            if rule.probability < 1 and Decimal(self._dice.randrange(10**6)) >= rule.probability * 10**6:
-                continue
-            self._struck[fault_id] += 1
-            if fault_id in self._left:
-                self._left[fault_id] -= 1
-            return rule
-        return None
-
-    def holds(self, kind: FaultKind, scope: Scope) -> bool:
-        """Whether a state-like rule (delist, offsell, a stall) stands, without using it up."""
-        return any(rule.kind == kind and _fits(rule, scope) for rule in self._rules.values())
+            if self._from_ms[fault_id] <= self.now_ms:
+                yield fault_id, rule
 
 
 def _fits(rule: FaultRule, scope: Scope) -> bool:
@@ -144,4 +238,5 @@ def _fits(rule: FaultRule, scope: Scope) -> bool:
         and rule.user_id in (None, scope.user_id)
         and rule.symbol in (None, scope.symbol)
         and (rule.endpoint is None or fnmatchcase(scope.endpoint, rule.endpoint))
+        and (rule.stream is None or fnmatchcase(scope.stream, rule.stream))
     )

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from paper_exchange.faults import FaultRule, Faults, Scope
+from paper_exchange.spoiling import spoiled
 
 JSON_HEADERS = {"content-type": "application/json"}
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -54,6 +55,8 @@ class Held(msgspec.Struct, frozen=True):
 
 
 Answer = Response | Held
+# What a web application firewall answers with (binance-spot 8).
+WAF_PAGE = b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>Blocked.</body>\r\n</html>\r\n"
 DROPPED = Response(status=0, dropped=True)
 
 
@@ -80,9 +83,30 @@ def _refuse_constant(name: str) -> Any:
 class Door:
     """Applies the request faults of one surface; `business` spells an error in its words."""
 
-    def __init__(self, faults: Faults, business: Callable[[FaultRule], Response]) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        business: Callable[[FaultRule], Response],
+        banned: Callable[[int, int], Response] | None = None,
+    ) -> None:
+        """`banned` spells the refusal of an address: status, and when it may come back."""
         self._faults = faults
         self._business = business
+        self._banned = banned or self._plain_ban
+
+    def gate(self, scope: Scope) -> Response | None:
+        """The refusal of an address that is banned, before anything else is looked at."""
+        rule = self._faults.strike(scope, "ban")
+        if rule is None:
+            return None
+        if rule.status == 403:
+            return Response(status=403, body=WAF_PAGE, headers={"content-type": "text/html"})
+        return self._banned(rule.status, self._faults.until_ms(rule))
+
+    def _plain_ban(self, status: int, until_ms: int) -> Response:
+        seconds = max(1, -(-(until_ms - self._faults.now_ms) // 1000))
+        headers = {"content-type": "text/plain", "retry-after": str(seconds)}
+        return Response(status=status, body=b"Too many requests.", headers=headers)
 
     def enter(self, scope: Scope, now_ms: int, *, held: bool) -> Answer | None:
         """What befalls a request before anything is accepted; None lets it in."""
@@ -97,6 +121,9 @@ class Door:
         error = self._error(scope, "after")
         if error is not None:
             response = error
+        body = spoiled(response.body, self._faults, scope)
+        if body is not response.body:
+            response = msgspec.structs.replace(response, body=body)
         if rule := self._faults.strike(scope, "delay_response"):
             response = msgspec.structs.replace(response, delay_ms=int(rule.seconds * 1000))
         if self._faults.strike(scope, "drop_response"):

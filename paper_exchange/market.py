@@ -48,12 +48,19 @@ class Market:
             next_tick_ms=now_ms,
         )
         self.book = Book(self.record.update_id)
+        # What a fault multiplies the path's price with.
+        self.spike = Decimal(1)
         self.tape = Tape(instrument.symbol, trades, candles)
+
+    @property
+    def path_price(self) -> Decimal:
+        """Where the path stands, as the market sees it."""
+        return self.record.path.price * self.spike
 
     @property
     def last_price(self) -> Decimal:
         """The last public trade's price, or where the path stands before any."""
-        return self.tape.trades[-1].price if self.tape.trades else self.on_grid(self.record.path.price, "BUY")
+        return self.tape.trades[-1].price if self.tape.trades else self.on_grid(self.path_price, "BUY")
 
     def on_grid(self, price: Decimal, side: Side) -> Decimal:
         """The price on the tick grid, rounded away from the other side."""
@@ -76,7 +83,7 @@ class Market:
         levels = []
         for index in range(house.levels):
             percent = house.spread_percent / 2 + index * house.level_gap_percent
-            price = self.on_grid(self.record.path.price * (1 + away * percent / HUNDRED), side)
+            price = self.on_grid(self.path_price * (1 + away * percent / HUNDRED), side)
             levels.append((price, self.quantity_of(house.level_notional, price)))
         return levels
 
@@ -87,7 +94,7 @@ class Market:
     def house_print(self, dice: random.Random) -> tuple[Decimal, Decimal]:
         """Price and quantity of a trade the house prints: on the path, but inside the book."""
         house = self.instrument.house
-        price = self.on_grid(self.record.path.price, "BUY")
+        price = self.on_grid(self.path_price, "BUY")
         bid, ask = self.book.best("BUY"), self.book.best("SELL")
         if bid is not None:
             price = max(price, bid.price)

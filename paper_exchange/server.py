@@ -125,6 +125,9 @@ class Server:
             headers={name.lower(): value for name, value in request.headers.items()},
             remote=request.remote or "",
         )
+        refused = self._world.refuse(asked, now_ms())
+        if refused is not None:
+            return web.Response(status=refused.status, body=refused.body, headers=dict(refused.headers))
         connection = self._world.connect(asked, send)
         if connection is None:
             return web.Response(status=404, text=f"no streams at {request.path}")

@@ -149,7 +149,8 @@ class SpotAccountData:
         if order_id is not None:
             order = self._exchange.order(account, order_id)
             fills = self._exchange.state.fills_of_order[order.order_id] if order else []
-        found = [fill for fill in fills if fill.symbol == instrument.symbol]
+        told = self._exchange.conditions.told_fills(account, fills, "my_trades")
+        found = [fill for fill in told if fill.symbol == instrument.symbol]
         if from_id is not None:
             found = [fill for fill in found if fill.match_id >= from_id][:limit]
         else:

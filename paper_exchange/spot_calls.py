@@ -13,7 +13,7 @@ import msgspec
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import FaultRule, Scope
 from paper_exchange.http import Answer, Door, Response
-from paper_exchange.model import Refused
+from paper_exchange.model import Account, Refused
 from paper_exchange.spot_account import SpotAccountData
 from paper_exchange.spot_auth import Claim, SpotAuth
 from paper_exchange.spot_errors import SpotError, refusal, status_of
@@ -57,7 +57,7 @@ class SpotCalls:
         self._auth = auth
         self._limits = limits
         self._answers = 0
-        self._door = Door(exchange.faults, _business)
+        self._door = Door(exchange.faults, _business, self._banned)
         finding = SpotFinding(exchange)
         info = SpotInfo(exchange, limits)
         trading = SpotTrading(exchange, limits, finding)
@@ -73,15 +73,17 @@ class SpotCalls:
         """Carry a call out; a Held answer is to be handed in again with `held` set."""
         now = self._exchange.now_ms
         weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(call.params)
+        symbol = call.params.peek("symbol") or None
+        if not call.held and (banned := self._door.gate(Scope("spot", endpoint.name, symbol=symbol))):
+            return self._with_headers(banned, call)
         account = None
         try:
             if not call.held:
                 self._limits.charge(call.remote, weight, now)
             if endpoint.signed:
-                account = self._auth.authenticate(call.claim, call.params, now, held=call.held)
+                account = self._authenticate(endpoint, call)
         except SpotError as error:
             return self._with_headers(self.refused(error), call)
-        symbol = call.params.peek("symbol") or None
         scope = Scope("spot", endpoint.name, account.user_id if account else None, symbol)
         stopped = self._door.enter(scope, now, held=call.held)
         if stopped is not None:
@@ -97,6 +99,19 @@ class SpotCalls:
             if endpoint.counts and account is not None:
                 response = _and(response, self._limits.order_headers(account.key, now))
         return self._door.leave(scope, self._with_headers(response, call))
+
+    def _authenticate(self, endpoint: Endpoint, call: Call) -> Account:
+        door_ms = self._exchange.conditions.door_ms
+        account = self._auth.authenticate(call.claim, call.params, door_ms, held=call.held)
+        scope = Scope("spot", endpoint.name, account.user_id)
+        if not call.held and (rule := self._exchange.faults.strike(scope, "revoke")):
+            code = int(rule.code) if rule.code.lstrip("-").isdigit() else -2015
+            raise SpotError(code, rule.message or "Invalid API-key, IP, or permissions for action.")
+        return account
+
+    def _banned(self, status: int, until_ms: int) -> Response:
+        text = f"Way too much request weight used; IP banned until {until_ms}."
+        return self.refused(SpotError(-1003, text, status=status, retry_ms=until_ms))
 
     def refused(self, error: SpotError | Refused) -> Response:
         """An error's answer."""

@@ -2,7 +2,7 @@
 
 from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange
-from paper_exchange.model import OPEN, Account, Order, OrderList
+from paper_exchange.model import OPEN, Account, Order, OrderList, Refused
 from paper_exchange.spot_errors import SpotError, bad_symbol, both_missing
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Row
@@ -21,10 +21,10 @@ class SpotFinding:
 
     def instrument(self, symbol: str) -> Instrument:
         """A symbol this venue has."""
-        market = self._exchange.state.markets.get(symbol)
-        if market is None or market.instrument.venue != "spot":
-            raise bad_symbol()
-        return market.instrument
+        try:
+            return self._exchange.market(symbol, "spot").instrument
+        except Refused:
+            raise bad_symbol() from None
 
     # Orders.
 

@@ -33,10 +33,12 @@ class SpotInfo:
 
     def status(self, instrument: Instrument) -> str:
         """A symbol that is withdrawn, wholly or from buying, is halted."""
-        return "HALT" if any(self._exchange.is_withdrawn(instrument.symbol)) else "TRADING"
+        if any(self._exchange.conditions.is_withdrawn(instrument.symbol)):
+            return "HALT"
+        return self._exchange.conditions.trading_status(instrument.symbol)
 
     def instruments(self) -> list[Instrument]:
-        return [i for i in self._exchange.state.config.instruments if i.venue == "spot"]
+        return [market.instrument for market in self._exchange.conditions.listed("spot")]
 
     def exchange_info(self, params: Params) -> Row:
         return self._info(params, RAW_REQUESTS)
@@ -50,7 +52,7 @@ class SpotInfo:
         params.finish()
         return {
             "timezone": "UTC",
-            "serverTime": Ms(self._exchange.now_ms),
+            "serverTime": Ms(self._exchange.conditions.door_ms),
             "rateLimits": [
                 self._limits.weight_row(),
                 *self._limits.order_rows(None, self._exchange.now_ms),

@@ -106,13 +106,16 @@ class SpotLimits:
 
     # Orders.
 
-    def take(self, account: str, orders: int, now_ms: int) -> None:
-        """Count orders before they are placed, because a fill takes them off at once."""
+    def take(self, account: str, orders: int, now_ms: int, most: int | None = None) -> None:
+        """Count orders before they are placed, because a fill takes them off at once.
+
+        `most` is a lower limit for this account (a fault)."""
         for limit in self._orders:
-            if limit.window.count(account, now_ms) + orders > limit.limit:
+            allowed = limit.limit if most is None else min(most, limit.limit)
+            if limit.window.count(account, now_ms) + orders > allowed:
                 raise SpotError(
                     -1015,
-                    f"Too many new orders; current limit is {limit.limit} orders per {limit.name}.",
+                    f"Too many new orders; current limit is {allowed} orders per {limit.name}.",
                     retry_ms=limit.window.end_ms(now_ms),
                 )
         self._add(account, orders, now_ms)

@@ -37,7 +37,7 @@ class SpotMarketData:
 
     def time(self, params: Params) -> Row:
         params.finish()
-        return {"serverTime": Ms(self._exchange.now_ms)}
+        return {"serverTime": Ms(self._exchange.conditions.door_ms)}
 
     # One symbol.
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from paper_exchange.exchange import Exchange
+from paper_exchange.faults import Scope
 from paper_exchange.http import Held, Response
 from paper_exchange.model import Account
 from paper_exchange.spot_auth import Claim, SpotAuth
@@ -21,7 +22,7 @@ from paper_exchange.spot_errors import SpotError
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Ms, Row, encode
-from paper_exchange.streams import HANG_UP, OrderFrames, Send
+from paper_exchange.streams import HANG_UP, Lifetime, OrderFrames, Send
 
 METHODS = {
     "ping": "ping",
@@ -141,6 +142,7 @@ class Session(OrderFrames):
         self.micros = micros
         self._shows_limits = shows_limits
         self._connected_ms = exchange.now_ms
+        self._lifetime = Lifetime(exchange.now_ms, exchange.state.config.spot.connection_seconds)
         self._account: Account | None = None
         self._authorized_ms = 0
         self._logon_subscription: int | None = None
@@ -200,7 +202,7 @@ class Session(OrderFrames):
                 row["rateLimits"] = self._rate_limits(endpoint, claim)
             frame = encode(row)
         frames = [frame, *(encode(event, micros=self.micros) for event in self._after)]
-        if response.status == 418:
+        if response.status in (403, 418):
             frames.append(HANG_UP)
         self._after = []
         for one in frames:
@@ -249,10 +251,13 @@ class Session(OrderFrames):
         heapq.heappush(self._later, (due_ms, self._queued, what))
 
     def next_due(self) -> int | None:
-        dues = [due for due in (self.held_until(), self._later[0][0] if self._later else None) if due]
-        return min(dues, default=None)
+        dues = [self.held_until(), self._later[0][0] if self._later else None]
+        dues.append(None if self._send is _nobody else self._lifetime.until_ms)
+        return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now_ms: int) -> None:
+        if self._send is not _nobody:
+            self._tell_of_the_end(now_ms)
         held_until = self.held_until()
         if held_until is not None and held_until <= now_ms:
             self.release()
@@ -262,6 +267,22 @@ class Session(OrderFrames):
                 self._serve(what, held=True)
             else:
                 self._send(what)
+
+    def _tell_of_the_end(self, now_ms: int) -> None:
+        """Subscriptions that a fault ends, the server's own going, the end of a connection's day."""
+        faults, accounts = self._exchange.faults, self._exchange.state.accounts
+        for number, key in list(self.subscriptions.items()):
+            scope = Scope("spot", "order_stream", accounts.owner(key).user_id)
+            if faults.strike(scope, "order_terminate"):
+                self._end_subscription(number)
+        if self._lifetime.warns(faults, Scope("spot", "ws_api"), now_ms):
+            self._after.append({"event": {"e": "serverShutdown", "E": Ms(now_ms)}})
+        ended, self._after = self._after, []
+        for event in ended:
+            self._send(encode(event, micros=self.micros))
+        if self._lifetime.until_ms <= now_ms:
+            self._send(HANG_UP)
+            self._send = _nobody
 
     # The session.
 
@@ -295,7 +316,7 @@ class Session(OrderFrames):
             "authorizedSince": Ms(self._authorized_ms) if account else None,
             "connectedSince": Ms(self._connected_ms),
             "returnRateLimits": self._shows_limits,
-            "serverTime": Ms(self._exchange.now_ms),
+            "serverTime": Ms(self._exchange.conditions.door_ms),
             "userDataStream": self._logon_subscription is not None,
         }
 

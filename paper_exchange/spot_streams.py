@@ -19,7 +19,7 @@ from paper_exchange.model import AggTrade, BookEvent, Event
 from paper_exchange.spot_intervals import HOUR_MS, LENGTHS, MINUTE_MS, candles
 from paper_exchange.spot_subscriber import Subscriber
 from paper_exchange.spot_wire import UNITS, Row
-from paper_exchange.streams import Connection, Send
+from paper_exchange.streams import HANG_UP, Connection, Lifetime, Send, market_payload
 
 ALL_MINI = "!miniTicker@arr"
 SECOND_MS = 1000
@@ -44,6 +44,7 @@ class MarketConnection(msgspec.Struct, eq=False):
 
     subscriber: Subscriber
     streams: "SpotStreams"
+    lifetime: Lifetime
 
     def receive(self, frame: str | bytes) -> None:
         self.streams.hear(self, frame)
@@ -78,7 +79,8 @@ class SpotStreams:
             messages_per_second=self._settings.stream_messages_per_second,
             errors=self._settings.stream_errors,
         )
-        connection = MarketConnection(subscriber, self)
+        lifetime = Lifetime(self._exchange.now_ms, self._settings.connection_seconds)
+        connection = MarketConnection(subscriber, self, lifetime)
         self._connections.append(connection)
         self._reindex()
         return connection
@@ -139,22 +141,36 @@ class SpotStreams:
             self._send(name, symbol, frames.book_ticker_frame(market))
 
     def _send(self, name: str, symbol: str | None, payload: object) -> None:
-        if self._exchange.faults.holds("market_stall", Scope("spot", "market_stream", symbol=symbol)):
-            return
+        scope = Scope("spot", "market_stream", symbol=symbol, stream=name)
+        payload = market_payload(payload, self._exchange.faults, scope)
         for subscriber in self._listeners.get(name, ()):
-            subscriber.tell(name, payload)
+            if payload is not None:
+                subscriber.tell(name, payload, self._exchange.faults, scope)
 
     # On a beat.
 
     def next_due(self) -> int | None:
-        return min((beat.due_ms for beat in self._beats.values()), default=None)
+        dues = [beat.due_ms for beat in self._beats.values()]
+        dues += [connection.lifetime.until_ms for connection in self._connections]
+        return min(dues, default=None)
 
     def advance(self, now_ms: int) -> None:
+        self._end_lives(now_ms)
         for name, beat in list(self._beats.items()):
             if beat.due_ms <= now_ms:
                 beat.due_ms = now_ms + beat.every_ms
                 for payload in beat.frame(now_ms):
                     self._send(name, beat.symbol, payload)
+
+    def _end_lives(self, now_ms: int) -> None:
+        """Connections end after a day, or a while after the server said that it goes (binance-spot 5)."""
+        scope = Scope("spot", "market_stream")
+        for connection in list(self._connections):
+            if connection.lifetime.warns(self._exchange.faults, scope, now_ms):
+                connection.subscriber.say_shutdown(now_ms)
+            if connection.lifetime.until_ms <= now_ms:
+                connection.subscriber.send_frame(HANG_UP)
+                self.disconnect(connection)
 
     def _beat_of(self, name: str) -> Beat | None:
         """The beat a stream's name asks for, if it is a timed one."""

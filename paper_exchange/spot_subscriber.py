@@ -3,7 +3,9 @@
 import json
 from typing import Any, Literal
 
-from paper_exchange.spot_wire import encode
+from paper_exchange.faults import Faults, Scope
+from paper_exchange.spoiling import spoiled
+from paper_exchange.spot_wire import Ms, encode
 from paper_exchange.streams import HANG_UP, Send
 
 MOST_STREAMS = 1024
@@ -34,9 +36,21 @@ class Subscriber:
         self._second = 0
         self._heard = 0
 
-    def tell(self, name: str, payload: object) -> None:
+    def tell(self, name: str, payload: object, faults: Faults, scope: Scope) -> None:
+        """Send a payload, or what the faults make of it."""
+        if payload == HANG_UP:
+            return self.send_frame(HANG_UP)
         value = {"stream": name, "data": payload} if self._combined else payload
-        self._send(encode(value, micros=self.micros))
+        return self.send_frame(spoiled(encode(value, micros=self.micros), faults, scope))
+
+    def say_shutdown(self, now_ms: int) -> None:
+        """The server is about to go (binance-spot 5)."""
+        event = {"e": "serverShutdown", "E": Ms(now_ms)}
+        value = {"stream": "!serverShutdown", "data": event} if self._combined else event
+        self.send_frame(encode(value, micros=self.micros))
+
+    def send_frame(self, frame: bytes) -> None:
+        self._send(frame)
 
     def hear(self, frame: str | bytes, now_ms: int) -> bool:
         """A control frame. False: the client talks too much, and is gone."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from paper_exchange import spot_reports as reports
 from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange, PlacedList
+from paper_exchange.faults import Scope
 from paper_exchange.filters import check_order
 from paper_exchange.model import OPEN, Account, ListKind, NewList, Order, OrderList, Refused, Status
 from paper_exchange.spot_errors import UNKNOWN_ORDER, SpotError, not_valid
@@ -101,7 +102,8 @@ class SpotTrading:
     def _counted(self, account: Account, orders: int, place: Callable[[], T]) -> T:
         """Place within the account's order count; what is refused does not count."""
         now = self._exchange.now_ms
-        self._limits.take(account.key, orders, now)
+        rules = self._exchange.faults.standing("order_limit", Scope("spot", user_id=account.user_id))
+        self._limits.take(account.key, orders, now, min((r.limit or 0 for r in rules), default=None))
         try:
             return place()
         except Refused:

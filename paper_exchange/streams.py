@@ -5,12 +5,14 @@ the `send` it was opened with. The server gives it a queue, a simulation gives i
 frame faults act here, at the last step before a frame leaves.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from paper_exchange.faults import Faults, Scope
 from paper_exchange.http import Request, decode, encode
 from paper_exchange.model import Event
+from paper_exchange.spoiling import spoiled
 
 Send = Callable[[bytes], None]
 
@@ -53,6 +55,10 @@ class OrderFrames:
         """Send an order frame, unless a fault drops, doubles or delays it past the next one."""
         if faults.holds("order_stall", scope) or faults.strike(scope, "order_frame_drop"):
             return
+        if faults.strike(scope, "hang_up"):
+            self._send(HANG_UP)
+            return
+        frame = spoiled(frame, faults, scope)
         if self._held is None and (rule := faults.strike(scope, "order_frame_reorder")):
             self._held, self._held_until_ms = frame, now_ms + int(rule.seconds * 1000)
             return
@@ -69,6 +75,42 @@ class OrderFrames:
 
     def held_until(self) -> int | None:
         return self._held_until_ms if self._held is not None else None
+
+
+class Lifetime:
+    """When a connection ends by itself: after its term, or sooner once the server said that it goes."""
+
+    def __init__(self, now_ms: int, seconds: int) -> None:
+        self.until_ms = now_ms + seconds * 1000
+        self._warned = False
+
+    def warns(self, faults: Faults, scope: Scope, now_ms: int) -> bool:
+        """Whether the server says now that it goes; `seconds` of the rule later it hangs up."""
+        if self._warned or not (rule := faults.strike(scope, "shutdown")):
+            return False
+        self._warned = True
+        self.until_ms = min(self.until_ms, now_ms + int(rule.seconds * 1000))
+        return True
+
+
+def market_payload(payload: Any, faults: Faults, scope: Scope) -> Any:
+    """A market stream's payload as the faults leave it; None if it is not sent, HANG_UP for the end."""
+    if faults.holds("market_stall", scope) or faults.strike(scope, "market_frame_drop"):
+        return None
+    if faults.strike(scope, "hang_up"):
+        return HANG_UP
+    if isinstance(payload, dict) and {"b", "a"} <= payload.keys() and faults.strike(scope, "market_cross"):
+        payload = _crossed(payload)
+    return payload
+
+
+def _crossed(payload: dict[str, Any]) -> dict[str, Any]:
+    """Bids where asks belong: the best bid is above the best ask."""
+    crossed = copy.copy(payload)
+    for one, other in (("b", "a"), ("B", "A")):
+        if one in payload and other in payload:
+            crossed[one], crossed[other] = payload[other], payload[one]
+    return crossed
 
 
 class Session(OrderFrames):
@@ -113,5 +155,8 @@ class Session(OrderFrames):
         self.push({"error": {"code": 2, "msg": text}, "id": request_id})
 
     def push(self, value: object) -> None:
-        """Send a frame as it is."""
+        """Send a value as it is."""
         self._send(encode(value))
+
+    def push_frame(self, frame: bytes) -> None:
+        self._send(frame)

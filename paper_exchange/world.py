@@ -9,10 +9,11 @@ import random
 from paper_exchange.alpha_api import AlphaApi
 from paper_exchange.alpha_streams import AlphaStreams
 from paper_exchange.config import Config
+from paper_exchange.connections import Connections
 from paper_exchange.control_api import ControlApi
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Faults
-from paper_exchange.http import Answer, Request, json_response
+from paper_exchange.http import Answer, Request, Response, json_response
 from paper_exchange.model import Event
 from paper_exchange.spot_api import SpotApi
 from paper_exchange.spot_auth import SpotAuth
@@ -43,7 +44,8 @@ class World:
             faults=self.faults,
         )
         self._alpha = AlphaApi(self.exchange)
-        self._control = ControlApi(self.exchange)
+        self._connections = Connections(config.spot, self.faults)
+        self._control = ControlApi(self.exchange, self._connections)
         limits = SpotLimits(config.spot)
         auth = SpotAuth(self.exchange.state.accounts)
         calls = SpotCalls(self.exchange, auth, limits)
@@ -64,6 +66,11 @@ class World:
         if self._spot.serves(request.path):
             return self._spot.handle(request, held=held)
         return json_response({"error": f"no surface serves {request.path}"}, status=404)
+
+    def refuse(self, request: Request, now_ms: int) -> Response | None:
+        """What a client is told instead of a stream connection; None: it may connect."""
+        self.advance(now_ms)
+        return self._connections.refuse(request, now_ms)
 
     def connect(self, request: Request, send: Send) -> Connection | None:
         """Open a stream connection; None if no surface has streams at this path."""

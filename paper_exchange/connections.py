@@ -1,0 +1,49 @@
+"""Who may open a stream connection now: faults, bans, and Spot's limit on connects.
+
+Counts by client address in windows of five minutes; the counts live as long as the process.
+"""
+
+from paper_exchange.config import SpotSettings
+from paper_exchange.faults import Faults, Scope
+from paper_exchange.http import Request, Response, encode
+from paper_exchange.model import VenueName
+
+WINDOW_MS = 300_000
+
+
+class Connections:
+    """The door of the sockets. `opened` counts connects by venue, `refused` those turned away."""
+
+    def __init__(self, settings: SpotSettings, faults: Faults) -> None:
+        self._settings = settings
+        self._faults = faults
+        self._window = 0
+        self._counts: dict[str, int] = {}
+        self.opened: dict[str, int] = {"alpha": 0, "spot": 0}
+        self.refused: dict[str, int] = {"alpha": 0, "spot": 0}
+
+    def refuse(self, request: Request, now_ms: int) -> Response | None:
+        """The answer instead of a handshake; None lets the client in."""
+        venue: VenueName = "alpha" if request.path.startswith("/w3w/") else "spot"
+        answer = self._fault(venue) or self._limit(venue, request.remote, now_ms)
+        (self.opened if answer is None else self.refused)[venue] += 1
+        return answer
+
+    def _fault(self, venue: VenueName) -> Response | None:
+        rule = self._faults.strike(Scope(venue, "connect"), "connect_refused", "ban")
+        if rule is None:
+            return None
+        seconds = max(1, -(-(self._faults.until_ms(rule) - self._faults.now_ms) // 1000))
+        headers = {"content-type": "text/plain", "retry-after": str(seconds)}
+        return Response(status=rule.status, body=rule.message.encode(), headers=headers)
+
+    def _limit(self, venue: VenueName, remote: str, now_ms: int) -> Response | None:
+        if venue == "alpha":
+            return None  # none is known
+        if now_ms // WINDOW_MS != self._window:
+            self._window, self._counts = now_ms // WINDOW_MS, {}
+        count = self._counts[remote] = self._counts.get(remote, 0) + 1
+        if count <= self._settings.connections_per_5_minutes:
+            return None
+        text = "Too many connections; please use fewer."  # the text is not documented
+        return Response(status=429, body=encode({"code": -1034, "msg": text}))
