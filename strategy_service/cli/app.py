@@ -6,7 +6,8 @@ A module is imported when its name is typed (or help is asked for); it holds a t
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -46,7 +47,9 @@ class _Nouns(TyperGroup):
             return None
         module, attribute = COMMANDS[cmd_name]
         found = importlib.import_module(f"strategy_service.cli.{module}")
-        return typer.main.get_command(getattr(found, attribute))
+        command = typer.main.get_command(getattr(found, attribute))
+        command.name = cmd_name  # a group has none of its own, and the help would list it without
+        return command
 
 
 app = typer.Typer(
@@ -57,8 +60,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"otopilot {metadata.version('otopilot')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Run OTO order strategies for many users, on the paper exchange unless told otherwise.
 
     Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 configuration or argument, 5 timeout, 6 service
@@ -100,8 +113,9 @@ def _say(message: str) -> None:
 def _usage(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     text = error.format_message()
-    if text:
-        _say(text)
+    if not text:
+        return  # a group without a command: its help has been shown
+    _say(text)
     if context is not None:
         print(context.get_usage(), file=sys.stderr)
         print(f"Try '{context.command_path} --help'.", file=sys.stderr)

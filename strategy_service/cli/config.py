@@ -25,9 +25,9 @@ def validate(context: typer.Context, config: ConfigOption = None, output: Output
     if output is Format.TABLE:
         found = read(path)
         _notices(found)
-        enabled = len(found.enabled())
+        enabled, count = len(found.enabled()), len(found.strategies)
         print(
-            f"{found.path}: valid, {len(found.strategies)} strategies, {enabled} enabled,"
+            f"{found.path}: valid, {count} {'strategy' if count == 1 else 'strategies'}, {enabled} enabled,"
             f" revision {found.revision}"
         )
         return

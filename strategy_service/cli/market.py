@@ -29,9 +29,12 @@ def find(services: Services, symbol: str, token: str, chain: str, venue: Venue |
         raise CliError(Exit.CONFIG, "which instrument? name a symbol, or --token and --chain")
     if venue is None and (chain or symbol.startswith("ALPHA_")):
         venue = Venue.ALPHA
+    if venue is None:
+        raise CliError(
+            Exit.CONFIG, f"on which venue is {symbol or token}?", "say --venue spot, or --chain for a token"
+        )
     request = pb.GetInstrumentRequest(symbol=symbol, token=token, chain=chain)
-    if venue is not None:
-        request.venue = wire.venue_to_pb(venue)
+    request.venue = wire.venue_to_pb(venue)
     service = services.market
     found: pb.Instrument = service.ask(service.stub.GetInstrument, request)
     return found

@@ -46,6 +46,8 @@ def plan(
         raise CliError(Exit.CONFIG, f"{found.path} has no enabled strategy", "set enabled: true, or name one")
     given_price = _amount(price, "--price")
     given_fee = _amount(fee, "--fee")
+    if given_fee is not None and given_fee >= 1:
+        raise CliError(Exit.CONFIG, "--fee: a fraction below 1 is wanted, such as 0.0001 for 0.01 %")
     plans = [_plan(services, each, given_price, given_fee, found.max_concurrent_users) for each in strategies]
     if output is Format.TABLE:
         for each, strategy in zip(plans, strategies, strict=True):

@@ -110,9 +110,8 @@ class Screen:
             f"  cost per 1,000 USDT {short(each.cost_per_1000, 4)}"
         )
         line = Table.grid(padding=(0, 2))
-        line.add_row(bar, volume, Text(each.progress, style="bold"), *((pace,) if self._wide else ()))
-        below = () if self._wide else (pace,)
-        return Group(name, line, *below, self._users(each), *_reasons(each))
+        line.add_row(bar, volume, Text(each.progress, style="bold"))
+        return Group(name, line, pace, self._users(each), *_reasons(each))
 
     @property
     def _wide(self) -> bool:
@@ -125,10 +124,12 @@ class Screen:
             header_style="dim",
             padding=(0, 2, 0, 0),
             expand=True,
-            width=min(self._console.width, WIDEST),
+            # Room for the terminal's own ^C: without it the line wraps, and one is drawn twice.
+            width=min(self._console.width - 2, WIDEST),
         )
         sells = "open sells" if self._wide else "sells"
-        for column in ("user", "", "volume", "state", "waits for", sells, "inventory", "cost"):
+        columns = ("user", "", "volume", "state", "waits for", sells, "inventory", "cost")
+        for column in columns if self._wide else (*columns[:6], "cost"):
             right = column in ("volume", sells)
             table.add_column(
                 column,
@@ -145,7 +146,7 @@ class Screen:
                 Text(state_word(user), style=STATE_STYLE.get(user.state, "")),
                 Text(user.reason or user.reason_code),
                 str(user.open_sells),
-                inventory(user) if self._wide else short(user.inventory, 4),
+                *((inventory(user),) if self._wide else ()),
                 cost(user),
             )
         return table

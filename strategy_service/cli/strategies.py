@@ -9,6 +9,7 @@ import typer
 from protos import strategy_pb2 as pb
 from strategy_service.cli import clients
 from strategy_service.cli.clients import START_SECONDS, STOP_SECONDS
+from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.output import Format, Output, as_dict, print_json, say
 from strategy_service.cli.status import print_statuses
 
@@ -84,7 +85,12 @@ def reload_config(
     """Read the configuration file again; a bad file changes nothing."""
     service = clients.of(context).strategy
     request = pb.ReloadConfigRequest(validate_only=dry_run)
-    answer = service.ask(service.stub.ReloadConfig, request, START_SECONDS)
+    try:
+        answer = service.ask(service.stub.ReloadConfig, request, START_SECONDS)
+    except CliError as error:
+        if error.code is not Exit.CONFIG:
+            raise
+        raise CliError(error.code, error.message, "nothing changed: what was in force stays") from None
     for notice in answer.notices:
         say(f"notice: {notice}")
     if output is not Format.TABLE:

@@ -174,17 +174,25 @@ class Result:
             say(f"error: the paper exchange's books differ: {difference}")
 
     def _print_tables(self) -> None:
+        # The longest list first: what it came to stands at the end, where the screen shows it.
+        ran = {each.status.strategy_id for each in self.strategies}
+        resting = [order for order in self.settled.open if order.strategy_id in ran]
+        if resting:
+            print(f"resting orders ({len(resting)}):")
+            columns = ("order", "user", "symbol", "side", "quantity, price, status")
+            print_table(columns, [_resting(order) for order in resting])
+        if others := len(self.settled.open) - len(resting):
+            print(f"resting orders of other strategies: {others} (`otopilot orders --open` lists them)")
+        if self.settled.open:
+            print()
+        if self.settled.in_doubt:
+            print(f"in doubt ({len(self.settled.in_doubt)}), settled by order-service when it runs again:")
+            for order in self.settled.in_doubt:
+                print(f"  {order.order_id} of user {order.user_id}")
+            print()
         for each in self.strategies:
             if each.status.strategy_id not in self.not_started:
                 self._print_strategy(each)
-        if self.settled.open:
-            print(f"\nresting orders ({len(self.settled.open)}):")
-            columns = ("order", "user", "symbol", "side", "quantity, price, status")
-            print_table(columns, [_resting(order) for order in self.settled.open])
-        if self.settled.in_doubt:
-            print(f"\nin doubt ({len(self.settled.in_doubt)}), settled by order-service when it runs again:")
-            for order in self.settled.in_doubt:
-                print(f"  {order.order_id} of user {order.user_id}")
         if self.compared:
             bought = sum((Decimal(row["BUY"]) for row in self.books), money.ZERO)
             sold = sum((Decimal(row["SELL"]) for row in self.books), money.ZERO)
@@ -218,6 +226,10 @@ class Result:
             for user in each.users
         ]
         print_table((*columns, "inventory", "open sells"), rows)
+        if any(user.volume != decimal(user.position.bought_quote) for user in each.users):
+            print(
+                "volume: what counts for this target; cost to open sells: all own trades on the symbol so far"
+            )
 
 
 def collect(

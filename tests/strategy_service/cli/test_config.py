@@ -41,7 +41,7 @@ def bad(tmp_path):
 
 def test_a_good_file_is_valid(wire, good, capsys):
     assert wire.run("config", "validate", "--config", good).result(5) == 0
-    assert "1 strategies, 1 enabled" in capsys.readouterr().out
+    assert "1 strategy, 1 enabled" in capsys.readouterr().out
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(wire, bad, capsys):

@@ -1,5 +1,7 @@
 """Every way a call can fail has its exit code, and its message says what to do (product 4)."""
 
+from importlib import metadata
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -7,7 +9,7 @@ from grpc_status import rpc_status
 
 from otopilot.settings import Settings
 from protos import strategy_pb2
-from strategy_service.cli.app import main
+from strategy_service.cli.app import COMMANDS, main
 from strategy_service.cli.clients import EXIT_OF, Services
 from strategy_service.cli.errors import Exit
 
@@ -104,3 +106,21 @@ def test_wrong_usage_ends_with_2_and_prints_no_data(wire, capsys, argv):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("otopilot: ")
+
+
+def test_the_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    rows = [line.strip("│ ").split() for line in capsys.readouterr().out.splitlines()]
+    assert set(COMMANDS) <= {row[0] for row in rows if row}
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"otopilot {metadata.version('otopilot')}\n"
+
+
+def test_a_symbol_without_a_venue_is_told_which_option_is_missing(wire, capsys):
+    assert wire.run("market", "price", "BTCUSDT").result(5) == 4
+    err = capsys.readouterr().err
+    assert "on which venue is BTCUSDT?" in err
+    assert "--venue spot" in err

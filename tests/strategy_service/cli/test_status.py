@@ -2,6 +2,8 @@
 
 import json
 
+import grpc
+
 from protos import strategy_pb2 as pb
 
 SEEDS_OBJECT = {
@@ -110,3 +112,13 @@ def test_reload_prints_the_changes_as_data_and_the_notices_aside(wire, capsys):
     assert out == "strategy koge: target_volume 100 -> 200 (next cycle)\n"
     assert "notice: careful" in err
     assert "abc" in err
+
+
+def test_a_reload_of_a_bad_file_says_every_mistake_and_that_nothing_changed(wire, capsys):
+    done = wire.run("reload")
+    wire.answer("ReloadConfig", None, grpc.StatusCode.INVALID_ARGUMENT, "x.yaml:3:5  a: b\nx.yaml:4:1  c: d")
+    assert done.result(5) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "x.yaml:3:5  a: b\nx.yaml:4:1  c: d" in err
+    assert "nothing changed" in err

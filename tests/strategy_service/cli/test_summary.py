@@ -1,5 +1,6 @@
 """The end of a run: reached or not, and whether the paper exchange's books say the same."""
 
+import dataclasses
 import json
 from decimal import Decimal
 
@@ -127,9 +128,35 @@ def test_resting_orders_and_those_in_doubt_are_listed(capsys):
     found = result(user())
     sell = pb.Leg(side=pb.SIDE_SELL, status=pb.LEG_STATUS_OPEN, price="49", quantity="1")
     buy = pb.Leg(side=pb.SIDE_BUY, status=pb.LEG_STATUS_FILLED, price="48", quantity="1")
-    found.settled.open.add(order_id="rests", user_id="1", symbol="ALPHA_22USDT", legs=[buy, sell])
+    found.settled.open.add(
+        order_id="rests", user_id="1", strategy_id="koge", symbol="ALPHA_22USDT", legs=[buy, sell]
+    )
+    found.settled.open.add(order_id="elsewhere", user_id="1", strategy_id="other", legs=[buy, sell])
     found.settled.in_doubt.add(order_id="doubtful", user_id="2")
     found.print(Format.TABLE)
     out = capsys.readouterr().out
+    assert "resting orders (1)" in out
     assert "SELL  1 @ 49 open" in out
+    assert "elsewhere" not in out
+    assert "resting orders of other strategies: 1 " in out
     assert "doubtful of user 2" in out
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_figures_of_earlier_runs_beside_a_new_volume_are_said_to_be_so(capsys, earlier):
+    found = user()
+    volume = Decimal(20) if earlier else found.volume
+    result(dataclasses.replace(found, volume=volume)).print(Format.TABLE)
+    assert ("all own trades on the symbol so far" in capsys.readouterr().out) is earlier
+
+
+def test_what_a_run_came_to_stands_below_the_long_list_of_what_rests(capsys):
+    found = result(user())
+    for number in range(100):
+        found.settled.open.add(order_id=f"o{number}", strategy_id="koge", legs=[pb.Leg()])
+    found.compare(books(("1", "1500.50", "500.25")))
+    found.print(Format.TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    (statistics,) = [number for number, line in enumerate(lines) if "target reached" in line]
+    assert statistics > max(number for number, line in enumerate(lines) if line.startswith("o99"))
+    assert "as here" in lines[-1]
