@@ -56,7 +56,7 @@ class Supervisor:
         self._table = runs
         self._places = Places(self._applied.max_concurrent_users)
         self._runs: dict[str, StrategyRun] = {}
-        self._leaving: list[StrategyRun] = []  # on a market the configuration has left
+        self._leaving: list[StrategyRun] = []  # wind down beside a newer run of their strategy
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparing: dict[str, asyncio.Task[None]] = {}
@@ -183,6 +183,8 @@ class Supervisor:
 
     async def _start_one(self, config: StrategyConfig) -> None:
         running = self._runs.get(config.strategy_id)
+        if running is not None and running.is_running and not running.users:
+            await asyncio.wait((self._preparing[config.strategy_id],), timeout=_START_SECONDS)
         if running is not None and running.is_running:
             stopping = [user for user in running.users.values() if user.stopping]
             await running.ended(stopping, _stop_seconds(running.config))
@@ -201,6 +203,8 @@ class Supervisor:
                 if not unreached or self.clock.monotonic() >= give_up_at:
                     raise
                 await self.clock.sleep(_AGAIN_SECONDS)
+        if self._runs.get(config.strategy_id) is not running:
+            return  # a reload was quicker: one run a strategy, or nobody could stop the other
         self._table.begin(config.strategy_id, run.started_at, self._manager.config.revision)
         self._runs[config.strategy_id] = run
         run.begin(resumed=False)
@@ -211,6 +215,11 @@ class Supervisor:
         run.resumed = resumed
 
         async def work() -> None:
+            if not resumed:
+                for earlier in [each for each in self._leaving if each.strategy_id == run.strategy_id]:
+                    await earlier.ended(list(earlier.users.values()), _stop_seconds(earlier.config))
+                    self._leaving.remove(earlier)
+                self._table.begin(run.strategy_id, run.started_at, self._applied.revision)
             while True:
                 try:
                     await self._preparation.prepare(run)
@@ -253,6 +262,7 @@ class Supervisor:
             await asyncio.gather(
                 *(run.ended(_users(run, user_id), _stop_seconds(run.config)) for run in runs)
             )
+            await asyncio.gather(*(run.read_volumes() for run in runs))  # the last rounds' trades too
         ids = [strategy_id] if strategy_id else [run.strategy_id for run in runs]
         return [self.status(each) for each in ids]
 
@@ -327,26 +337,20 @@ class Supervisor:
         if not config.enabled or moved:
             self._stop_run(run, StopMode.DRAIN)
             if moved and config.enabled:
-                self._leaving.append(run)
                 self._start_in_background(config)
             return
         run.apply(config)
         self._table.apply(config.strategy_id, self._applied.revision)
 
     def _start_in_background(self, config: StrategyConfig) -> None:
-        earlier = self._runs.get(config.strategy_id)
-        run = StrategyRun(config, self, self._table, self._places)
-
-        async def work() -> None:
-            if earlier is not None:
-                await earlier.ended(list(earlier.users.values()), _stop_seconds(earlier.config))
-                if earlier in self._leaving:
-                    self._leaving.remove(earlier)
-            self._table.begin(config.strategy_id, run.started_at, self._applied.revision)
-            self._runs[config.strategy_id] = run
-            self._prepare_later(run, resumed=False)
-
-        self._own(f"start {config.strategy_id}", work)
+        """A new run takes the earlier one's place at once, and begins when that has ended."""
+        name = config.strategy_id
+        if (preparing := self._preparing.get(name)) is not None:
+            preparing.cancel()
+        if (earlier := self._runs.get(name)) is not None:
+            self._leaving.append(earlier)
+        self._runs[name] = StrategyRun(config, self, self._table, self._places)
+        self._prepare_later(self._runs[name], resumed=False)
 
     def _config_of(self, strategy_id: str) -> StrategyConfig | None:
         try:

@@ -109,7 +109,9 @@ async def test_one_user_can_be_stopped_and_the_others_go_on(desk: Make) -> None:
     await d.supervisor.open()
     await d.supervisor.start("s")
     await d.until(lambda: len(d.orders.buys("1")) >= 2)
-    await d.supervisor.stop("s", "1")
+    (stopped,) = await d.supervisor.stop("s", "1")
+    counted = sum(o.working.filled_quote for o in d.orders.orders.values() if o.user_id == "1")
+    assert stopped.users[0].volume == counted  # the last round's trades too
     one, two = len(d.orders.buys("1")), len(d.orders.buys("2"))
     await d.until(lambda: len(d.orders.buys("2")) >= two + 5)
     assert len(d.orders.buys("1")) == one
