@@ -1,0 +1,63 @@
+"""However a strategy is started, it has one run: a second one could not be stopped."""
+
+from collections.abc import Callable
+from decimal import Decimal as D
+
+from strategy_service.config import StrategyConfig
+from strategy_service.state import StopMode
+from tests.strategy_service.builders import strategy, trading
+from tests.strategy_service.conftest import Desk
+
+Make = Callable[..., Desk]
+OTHER = strategy("s", target="100000", trade_interval_seconds=D("0.05"))
+
+
+def quick(*, enabled: bool = True) -> StrategyConfig:
+    return strategy(
+        "t",
+        users=("2",),
+        target="100000",
+        enabled=enabled,
+        trade_interval_seconds=D("0.05"),
+        fill_timeout_seconds=D("0.1"),
+    )
+
+
+async def test_a_start_right_after_a_reload_that_enables_makes_one_run_which_a_stop_ends(desk: Make) -> None:
+    d = desk(OTHER, quick(enabled=False))
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    d.configure(trading(OTHER, quick(), revision="r2"))
+    await d.supervisor.start("t")
+    await d.until(lambda: len(d.orders.buys("2")) >= 3)
+    await d.supervisor.stop("t", mode=StopMode.CANCEL)
+    placed, cycles = len(d.orders.buys("2")), d.supervisor.status("t").users[0].cycles
+    others = len(d.orders.buys("1"))
+    await d.until(lambda: len(d.orders.buys("1")) >= others + 5)
+    assert len(d.orders.buys("2")) == placed
+    assert cycles == len({asked.cycle for asked in d.orders.buys("2")})
+
+
+async def test_a_stop_reaches_a_run_that_still_waits_for_the_earlier_one_to_wind_down(desk: Make) -> None:
+    d = desk(OTHER, quick())
+    await d.supervisor.open()
+    await d.supervisor.start()
+    await d.until(lambda: len(d.orders.buys("2")) >= 2)
+    d.manager.reload = lambda: None
+    for enabled in (False, True):  # off, and on again before its loop has ended
+        d.configure(trading(OTHER, quick(enabled=enabled), revision=str(enabled)))
+        d.supervisor.reload()
+    await d.supervisor.stop("t")
+    placed = len(d.orders.buys("2"))
+    others = len(d.orders.buys("1"))
+    await d.until(lambda: len(d.orders.buys("1")) >= others + 5)
+    assert len(d.orders.buys("2")) == placed
+    assert not d.supervisor.status("t").is_running
+
+
+async def test_a_start_answers_when_the_loops_of_a_reloaded_strategy_run(desk: Make) -> None:
+    d = desk(OTHER, quick(enabled=False))
+    await d.supervisor.open()
+    d.configure(trading(OTHER, quick(), revision="r2"))
+    (status,), _ = await d.supervisor.start("t")
+    assert status.users[0].reason_code != "starting"
