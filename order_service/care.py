@@ -19,7 +19,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from otopilot import log
+from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.order import (
     IN_FLIGHT,
@@ -168,6 +168,7 @@ class Care:
                 if trade.key not in leg.trade_keys:
                     news.append(Traded(role=leg.role, trade=trade, at=trade.traded_at))
         session.forget_balances()
+        failpoints.hit("learn.before_trades")
         if news:
             await self._manager.learn(order.order_id, *news)
         return bool(news)
@@ -175,7 +176,9 @@ class Care:
     async def _cancel(self, session: Session, order: Order, role: LegRole, patient: _Patient) -> None:
         """Send the wish, then ask: only the venue's word on the leg ends it (architecture 4)."""
         try:
+            failpoints.hit("cancel.before_send")
             await session.account.cancel(order, role)
+            failpoints.hit("cancel.after_send")
         except (RateLimited, CredentialRefused):
             raise
         except VenueRefused as refusal:

@@ -30,7 +30,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from otopilot import log
+from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
 from otopilot.order import (
@@ -110,6 +110,7 @@ class OrderManager:
         circumstances = await self._circumstances(session, ask)
         self._budgets[ask.venue].permit_placement()
         order_id = OrderId(self._clock.new_id())
+        failpoints.hit("place.before_commit")
         order = await self._journal.run(
             lambda tx: self._decide(tx, ask, session, circumstances, order_id),
             begin_before=received + BEGIN_WITHIN_SECONDS,
@@ -182,6 +183,7 @@ class OrderManager:
                 await self._learn_surely(order.order_id, doubt)
             # A late answer is still worth having.
             await self._learn_surely(order.order_id, *await asking)
+            failpoints.hit("place.after_learn")
         finally:
             del self._sending[order.order_id]
 
@@ -198,7 +200,9 @@ class OrderManager:
 
     async def _ask_venue(self, session: Session, order: Order) -> list[News]:
         try:
+            failpoints.hit("place.before_send")
             placed = await session.account.place(order)
+            failpoints.hit("place.after_send")
         except VenueNotReached as error:
             return [self._refused(RejectionKind.NOT_SENT, error)]
         except CredentialRefused as error:

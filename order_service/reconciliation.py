@@ -20,7 +20,7 @@ from order_service.sessions import Session, Sessions
 from order_service.store import Cursor
 from order_service.transaction import Transaction
 from order_service.venues.port import VenueOrder, VenueSilent
-from otopilot import log
+from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.instrument import Side
 from otopilot.money import ZERO
@@ -105,7 +105,9 @@ class Reconciliation:
         def then(_: None) -> None:
             self._foreign_read[account] = read
 
+        failpoints.hit("sweep.before_commit")
         await self._journal.run(decide, then=then)
+        failpoints.hit("sweep.after_commit")
         if behind:
             # Unknown, never zero: nothing is placed until the venue's books have caught up.
             some = ", ".join(fact.venue_order_id for fact in behind[:5])

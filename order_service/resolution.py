@@ -14,7 +14,7 @@ from order_service.matching import LOOK_BACK
 from order_service.order_manager import OrderManager
 from order_service.sessions import Session
 from order_service.venues.port import VenueOrder, VenueRefused
-from otopilot import log
+from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.order import LegRole, Order, OrderId, OrderState, Refused, RejectionKind, Report
 
@@ -67,6 +67,7 @@ class Resolution:
     async def _by_fingerprint(self, session: Session, order: Order, case: _Case) -> float:
         began = self._clock.now()
         facts = await self._read(session, order)
+        failpoints.hit("doubt.after_look")
         found = matching.find_by_fingerprint(self._manager.books, order, facts)
         if found:
             words = [word for fact in facts if (word := matching.unknown_word(fact)) is not None]

@@ -19,7 +19,7 @@ import msgspec
 
 from order_service.denied import JournalFailed
 from order_service.ledger import AccountKey, LedgerRow, TotalKey
-from otopilot import money
+from otopilot import failpoints, money
 from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Side, Venue
 from otopilot.order import (
@@ -136,7 +136,9 @@ class SqliteStore:
             self._refuse_other_instance()
             for sql, values in statements:
                 self._write.execute(sql, values)
+            failpoints.hit("journal.before_commit")
             self._write.execute("COMMIT")
+            failpoints.hit("journal.after_commit")
         except JournalFailed:
             self._write.execute("ROLLBACK")
             raise

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from otopilot import log
+from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.rpc import Fault
 from strategy_service.clients import MarketClient, OrderClient
@@ -257,6 +257,7 @@ class Supervisor:
         if self._table.known(request_id) is None:
             for run in runs:
                 self._stop_run(run, mode, user_id)
+            failpoints.hit("stop.after_wish")
             self._table.remember(request_id, "stop", self.clock.now())
         if wait:
             await asyncio.gather(
@@ -309,6 +310,7 @@ class Supervisor:
     def reload(self) -> Diff:
         """Read the file again and act on it. Raises ConfigError, and nothing has changed then."""
         changes = self._manager.reload()
+        failpoints.hit("reload.before_apply")
         self._apply_config()
         return changes
 
