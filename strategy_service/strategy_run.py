@@ -255,6 +255,7 @@ class StrategyRun:
                 wait.cancel()
         for user in users:
             user.give_up()
+        await self.read_volumes()  # what their last rounds traded too
 
     def status(self, config_revision: str) -> StrategyStatus:
         """What an operator is told."""

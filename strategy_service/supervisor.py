@@ -263,7 +263,6 @@ class Supervisor:
             await asyncio.gather(
                 *(run.ended(_users(run, user_id), _stop_seconds(run.config)) for run in runs)
             )
-            await asyncio.gather(*(run.read_volumes() for run in runs))  # the last rounds' trades too
         ids = [strategy_id] if strategy_id else [run.strategy_id for run in runs]
         return [self.status(each) for each in ids]
 
