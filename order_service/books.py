@@ -45,9 +45,11 @@ class Books:
         self.live: dict[OrderId, Order] = {}
         self.held: dict[OrderId, datetime] = {}
         self.hashes: dict[OrderId, str] = {}
+        self.numbers: dict[OrderId, int] = {}
         self.recent: OrderedDict[OrderId, Order] = OrderedDict()
         self.requests: dict[RequestId, OrderId] = {}
         self.by_account: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
+        self.symbols: dict[tuple[Venue, UserId], dict[AccountKey, None]] = defaultdict(dict)
         self.buys: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
         self.venue_ids: dict[tuple[Venue, UserId, VenueOrderId], tuple[OrderId, LegRole]] = {}
         known, self.guard = self.guard, Guard()
@@ -60,7 +62,7 @@ class Books:
         self.base_assets: dict[tuple[Venue, str], str] = {}
         self.owner_epoch = int(self.store.meta("owner_epoch") or 0)
         self.number = self.store.newest_number()
-        self.sequence = self.store.newest_sequence()
+        self.sequence, self.chain = self.store.newest_event()
         self.cycles: dict[CycleKey, int] = {}
         for strategy, user, venue, symbol, cycle in self.store.last_cycles():
             key = (StrategyId(strategy), AccountKey(UserId(user), venue, symbol))
@@ -123,6 +125,14 @@ class Books:
             return order, self.hashes[order_id]
         stored = self.store.order_of_request(request_id)
         return (stored.order, stored.request_hash) if stored else None
+
+    def hash_and_number(self, order_id: OrderId) -> tuple[str, int]:
+        """What never changes of an order's row and is not in the order."""
+        if order_id in self.hashes:
+            return self.hashes[order_id], self.numbers[order_id]
+        stored = self.store.order(order_id)
+        assert stored is not None
+        return stored.request_hash, stored.number
 
     def owner_of(
         self, venue: Venue, user_id: UserId, venue_order_id: VenueOrderId
@@ -217,6 +227,7 @@ class Books:
         if stored.held_until is not None:
             self.held[order.order_id] = stored.held_until
         self.hashes[order.order_id] = stored.request_hash
+        self.numbers[order.order_id] = stored.number
         self.requests[order.request_id] = order.order_id
         self.place(order)
 
@@ -227,6 +238,7 @@ class Books:
         if held or not order.settled:
             self.live[order_id] = order
             self.by_account[account][order_id] = None
+            self.symbols[order.venue, order.user_id][account] = None
             self.recent.pop(order_id, None)
         else:
             self.live.pop(order_id, None)
@@ -252,6 +264,7 @@ class Books:
             old_id, old = self.recent.popitem(last=False)
             self.requests.pop(old.request_id, None)
             self.hashes.pop(old_id, None)
+            self.numbers.pop(old_id, None)
             for leg in old.legs:
                 if leg.venue_order_id is not None:
                     self.venue_ids.pop((old.venue, old.user_id, leg.venue_order_id), None)

@@ -32,7 +32,7 @@ from order_service.venues.port import (
 )
 from otopilot import failpoints, log
 from otopilot.clock import Clock
-from otopilot.instrument import Venue
+from otopilot.instrument import Side, Venue
 from otopilot.order import (
     Doubted,
     IllegalTransition,
@@ -224,21 +224,29 @@ class OrderManager:
 
     # ------------------------------------------------------------------ cancel
 
-    async def cancel(self, order_id: OrderId, role: LegRole, reason: str) -> Order:
+    async def cancel(
+        self, order_id: OrderId, role: LegRole, reason: str, reprice_to: Decimal | None = None
+    ) -> Order:
         """Journal the wish that a leg be gone; care.py sends it until the venue's word.
 
-        Raises Denied (UNKNOWN_ORDER, NO_SUCH_LEG, ORDER_OVER).
+        `reprice_to`: that SELL will be placed again at this price, which it claims from now on
+        (architecture 6). Raises Denied (UNKNOWN_ORDER, NO_SUCH_LEG, NOT_A_SELL, ORDER_OVER).
         """
         order = self.books.order(order_id)
         if order is None:
             raise Denied(Kind.NOT_FOUND, "UNKNOWN_ORDER", f"there is no order {order_id}")
         if all(leg.role is not role for leg in order.legs):
             raise Denied(Kind.BAD_ARGUMENT, "NO_SUCH_LEG", f"order {order_id} has no {role} leg")
+        if reprice_to is not None and (order.leg(role).side is not Side.SELL or reprice_to <= 0):
+            raise Denied(
+                Kind.BAD_ARGUMENT, "NOT_A_SELL", "reprice_to: the positive price of a SELL is wanted"
+            )
         if order.is_over or order.leg(role).is_over:
             message = f"the {role} leg of order {order_id} has ended already ({order.leg(role).status})"
             raise Denied(Kind.PRECONDITION, "ORDER_OVER", message, state=order.state)
+        wish = Wished(role=role, reason=reason, at=self._clock.now(), reprice_to=reprice_to)
         try:
-            return await self.learn(order_id, Wished(role=role, reason=reason, at=self._clock.now()))
+            return await self.learn(order_id, wish)
         except JournalFailed:
             await self._cancel_unjournaled(order, role)
             raise

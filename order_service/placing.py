@@ -32,7 +32,7 @@ from otopilot.order import (
     StrategyId,
     UserId,
 )
-from otopilot.position import VolumeSide
+from otopilot.position import ScopeMember, VolumeSide
 
 WAKE_FOR = timedelta(seconds=2)  # a denied request is told of a freed claim for so long (architecture 6)
 
@@ -187,9 +187,7 @@ def _check_funds(books: Books, ask: Ask, known: Circumstances) -> None:
         return
     quote = known.instrument.quote_asset
     spent = ZERO
-    for account in books.by_account:
-        if account.user_id != ask.user_id or account.venue is not ask.venue:
-            continue
+    for account in books.symbols.get((ask.venue, ask.user_id), ()):
         if not account.symbol.endswith(quote):
             continue
         for order in books.live_orders(account):
@@ -323,6 +321,8 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
             f"the trading history of user {ask.user_id} on {ask.symbol} has not been read over the whole "
             "window yet: nothing is placed until it is",
         )
+    if ask.side is Side.BUY:
+        _check_cost(books, ask, member)
     both = scope.side is VolumeSide.BOTH
     counting = [leg for leg in order.legs if leg.side is Side.BUY or both]
     notional = sum((leg.quantity * leg.price for leg in counting), ZERO)
@@ -344,6 +344,37 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
         reserved=money.text(volume.reserved),
         smallest_quantity=money.text(smallest),
     )
+
+
+def _check_cost(books: Books, ask: Ask, member: ScopeMember) -> None:
+    """No BUY at a cost limit, nor while the cost is unknown: it may be beyond (product 2)."""
+    if member.max_cost is None and member.max_cost_per_1000 is None:
+        return
+    inventory = books.ledger.inventory(ask.account)
+    cost, bought = inventory.realised_cost, inventory.bought_quote
+    who = f"user {ask.user_id} on {ask.symbol}"
+    if not inventory.cost_complete:
+        raise _precondition(
+            "DENIED_COST",
+            f"{who}: a fee or a sale could not be valued, so the cost is unknown and its limit unchecked",
+            cost=money.text(money.truncate(cost, 8)),
+            complete="false",
+        )
+    over = None
+    if member.max_cost is not None and cost >= member.max_cost:
+        over = money.text(member.max_cost)
+    per_1000 = member.max_cost_per_1000
+    if over is None and per_1000 is not None and bought > 0 and cost * 1000 >= per_1000 * bought:
+        over = f"{money.text(per_1000)} per 1000 bought"
+    if over is not None:
+        text = money.text(money.truncate(cost, 8))
+        raise _precondition(
+            "DENIED_COST",
+            f"{who}: realised cost is {text} on {money.text(bought)} bought, the limit is {over}",
+            cost=text,
+            limit=over,
+            complete="true",
+        )
 
 
 def _smallest_quantity(ask: Ask, order: Order, instrument: Instrument, fees: FeeRates) -> Decimal:

@@ -85,7 +85,9 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         async with Faults():
             role = wire.role_from_pb(request.role)
             reason = request.reason or "asked for"
-            return wire.order_to_pb(await self._manager.cancel(OrderId(request.order_id), role, reason))
+            price = wire.optional_decimal(request.reprice_to, "reprice_to")
+            order_id = OrderId(request.order_id)
+            return wire.order_to_pb(await self._manager.cancel(order_id, role, reason, price))
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.Order:
         async with Faults():

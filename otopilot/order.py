@@ -5,6 +5,7 @@ every order and repetition of reports ends in the same order (architecture 4).
 """
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
@@ -88,11 +89,12 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class CancelWish(msgspec.Struct, frozen=True):
-    """A journaled wish that a leg be gone."""
+    """A journaled wish that a leg be gone; `reprice_to`: at which price that SELL will be put back."""
 
     role: LegRole
     reason: str
     wished_at: datetime
+    reprice_to: Decimal | None = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,11 +206,12 @@ class Doubted(msgspec.Struct, frozen=True, kw_only=True, tag="doubted"):
 
 
 class Wished(msgspec.Struct, frozen=True, kw_only=True, tag="wished"):
-    """Somebody wants a leg gone."""
+    """Somebody wants a leg gone, perhaps to put it back at another price."""
 
     role: LegRole
     reason: str
     at: datetime
+    reprice_to: Decimal | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):
@@ -272,7 +275,7 @@ def _apply(order: Order, news: News) -> Order:
                 or any(wish.role is news.role for wish in order.wishes)
             ):
                 return order
-            wish = CancelWish(news.role, news.reason, news.at)
+            wish = CancelWish(news.role, news.reason, news.at, news.reprice_to)
             return msgspec.structs.replace(order, wishes=(*order.wishes, wish))
         case Noted():
             return order

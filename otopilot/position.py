@@ -26,12 +26,18 @@ class VolumeWindow(StrEnum):
     SINCE = "since"
 
 
-class ScopeMember(msgspec.Struct, frozen=True, order=True):
-    """An account and symbol whose trades count in a scope."""
+class ScopeMember(msgspec.Struct, frozen=True):
+    """An account and symbol whose trades count in a scope, and the realised cost it may come to.
+
+    Costs in quote, `max_cost_per_1000` per 1,000 bought. No BUY is admitted at a limit, nor under one
+    while the cost is not known.
+    """
 
     user_id: UserId
     venue: Venue
     symbol: str
+    max_cost: Decimal | None = None
+    max_cost_per_1000: Decimal | None = None
 
 
 class VolumeScope(msgspec.Struct, frozen=True, kw_only=True):

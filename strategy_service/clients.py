@@ -6,6 +6,7 @@ Refused, a definite no, or Unreached, nobody knows.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -129,8 +130,10 @@ class OrderClient(Protocol):
         """Place an OTO or a single SELL, at most once."""
         ...
 
-    async def cancel(self, order_id: OrderId, role: LegRole, reason: str) -> Order:
-        """Journal the wish that a leg be gone."""
+    async def cancel(
+        self, order_id: OrderId, role: LegRole, reason: str, reprice_to: Decimal | None = None
+    ) -> Order:
+        """Journal the wish that a leg be gone; `reprice_to`: and that its SELL go back at this price."""
         ...
 
     async def find(self, order_id: OrderId | None, request_id: RequestId | None) -> Order:
@@ -263,9 +266,16 @@ class GrpcOrders:
             call = self._stub.PlaceOrder(request, timeout=DEADLINE_SECONDS)
         return wire.order_from_pb(await _ask(call))
 
-    async def cancel(self, order_id: OrderId, role: LegRole, reason: str) -> Order:
-        """Journal the wish that a leg be gone."""
-        request = order_pb2.CancelOrderRequest(order_id=order_id, role=wire.role_to_pb(role), reason=reason)
+    async def cancel(
+        self, order_id: OrderId, role: LegRole, reason: str, reprice_to: Decimal | None = None
+    ) -> Order:
+        """Journal the wish that a leg be gone; `reprice_to`: and that its SELL go back at this price."""
+        request = order_pb2.CancelOrderRequest(
+            order_id=order_id,
+            role=wire.role_to_pb(role),
+            reason=reason,
+            reprice_to=wire.amount(reprice_to),
+        )
         return wire.order_from_pb(await _ask(self._stub.CancelOrder(request, timeout=DEADLINE_SECONDS)))
 
     async def find(self, order_id: OrderId | None, request_id: RequestId | None) -> Order:

@@ -254,7 +254,9 @@ class UserLoop(OrderListener):
 
     async def _cancel(self, action: Cancel) -> None:
         try:
-            order = await self._world.orders.cancel(action.order_id, action.role, action.reason)
+            order = await self._world.orders.cancel(
+                action.order_id, action.role, action.reason, action.reprice_to
+            )
         except Refused:
             # The leg has ended already: what became of it is the news.
             await self._find(Find(order_id=action.order_id))

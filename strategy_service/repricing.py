@@ -43,7 +43,8 @@ def under_way(turn: Turn, standing: Standing) -> bool:
             turn.wake(turn.now + left)
         elif order.sell is not None:
             _begin(turn, order, standing)
-            turn.act(Cancel(order.order_id, order.sell.role, _REASON))
+            price = turn.state.repricing.price if turn.state.repricing is not None else None
+            turn.act(Cancel(order.order_id, order.sell.role, _REASON, price))
             turn.wait("reprice", f"SELL of order {order.order_id} is taken off the book")
             turn.wake(turn.now + POLL_SECONDS)
             return True
@@ -60,7 +61,7 @@ def put_back(turn: Turn, standing: Standing) -> bool:
     if not order.settled:
         if turn.now - repricing.wished_at >= POLL_SECONDS:
             turn.set(repricing=_wished_now(repricing, turn.now))
-            turn.act(Cancel(order.order_id, sell.role, _REASON))
+            turn.act(Cancel(order.order_id, sell.role, _REASON, repricing.price))
         turn.poll(order)
         turn.wait("reprice", f"SELL of order {order.order_id} is taken off the book")
         return True

@@ -294,6 +294,7 @@ _DENIALS = {
     "DENIED_FUNDS": ("funds", Condition.BLOCKED, 2.0),
     "DENIED_PRICE_AGE": ("stale_price", Condition.RUNNING, 0.1),
     "DENIED_FILTER": ("filter", Condition.BLOCKED, 5.0),
+    "DENIED_COST": ("cost_limit", Condition.BLOCKED, 0.5),  # read again: that ends the loop, or says more
     "DENIED_SLOT": ("slot", Condition.RUNNING, 0.2),
     "DENIED_SCOPE": ("reserved", Condition.RUNNING, 0.05),
     "STALE_OWNER": ("owner", Condition.BLOCKED, 0.5),

@@ -130,6 +130,7 @@ class Cancel(msgspec.Struct, frozen=True):
     order_id: OrderId
     role: LegRole
     reason: str
+    reprice_to: Decimal | None = None  # the SELL will be put back at this price
 
 
 class Find(msgspec.Struct, frozen=True):

@@ -138,8 +138,12 @@ class StrategyRun:
         return rules, scope
 
     def _make_scopes(self, config: StrategyConfig, instrument: Instrument) -> Iterable[VolumeScope]:
-        members = [ScopeMember(UserId(u), config.venue, instrument.symbol) for u in config.user_ids]
-        groups = [(m,) for m in members] if config.target_scope == "per_user" else [tuple(sorted(members))]
+        members = [_member(settings, config, instrument) for settings in config.users]
+        groups = (
+            [(m,) for m in members]
+            if config.target_scope == "per_user"
+            else [tuple(sorted(members, key=lambda m: m.user_id))]
+        )
         for group in groups:
             scope = VolumeScope(
                 scope_id=_scope_id(config, group[0].user_id),
@@ -304,6 +308,17 @@ def describe(config: StrategyConfig, users: tuple[UserStatus, ...], **more: Any)
         target_volume=config.target_volume,
         users=users,
         **more,
+    )
+
+
+def _member(settings: UserSettings, config: StrategyConfig, instrument: Instrument) -> ScopeMember:
+    """A user's share of the scope, with the cost limits that the placing decision holds it to."""
+    return ScopeMember(
+        UserId(settings.user_id),
+        config.venue,
+        instrument.symbol,
+        settings.max_cost_usdt,
+        settings.max_cost_per_1000,
     )
 
 

@@ -47,10 +47,7 @@ def scope_to_request(scope: VolumeScope, owner_epoch: int) -> orders.SetVolumeSc
     return orders.SetVolumeScopeRequest(
         scope_id=scope.scope_id,
         owner_epoch=owner_epoch,
-        members=[
-            orders.ScopeMember(user_id=m.user_id, venue=VENUES.to_pb(m.venue), symbol=m.symbol)
-            for m in scope.members
-        ],
+        members=[_member_to_pb(member) for member in scope.members],
         side=VOLUME_SIDES.to_pb(scope.side),
         window=WINDOWS.to_pb(scope.window),
         since=timestamp(scope.since),
@@ -61,9 +58,7 @@ def scope_to_request(scope: VolumeScope, owner_epoch: int) -> orders.SetVolumeSc
 
 def scope_from_request(request: orders.SetVolumeScopeRequest) -> VolumeScope:
     """The scope a request sets. Raises ValueError."""
-    members = tuple(
-        sorted(ScopeMember(UserId(m.user_id), VENUES.from_pb(m.venue), m.symbol) for m in request.members)
-    )
+    members = tuple(sorted(map(_member_from_pb, request.members), key=_account_of))
     if not request.scope_id or not members:
         raise ValueError("scope_id and members: both are needed")
     window = WINDOWS.from_pb(request.window)
@@ -79,6 +74,30 @@ def scope_from_request(request: orders.SetVolumeScopeRequest) -> VolumeScope:
         target=decimal(request.target, "target"),
         revision=request.revision,
     )
+
+
+def _member_to_pb(member: ScopeMember) -> orders.ScopeMember:
+    return orders.ScopeMember(
+        user_id=member.user_id,
+        venue=VENUES.to_pb(member.venue),
+        symbol=member.symbol,
+        max_cost=amount(member.max_cost),
+        max_cost_per_1000=amount(member.max_cost_per_1000),
+    )
+
+
+def _member_from_pb(member: orders.ScopeMember) -> ScopeMember:
+    return ScopeMember(
+        UserId(member.user_id),
+        VENUES.from_pb(member.venue),
+        member.symbol,
+        optional_decimal(member.max_cost, "max_cost"),
+        optional_decimal(member.max_cost_per_1000, "max_cost_per_1000"),
+    )
+
+
+def _account_of(member: ScopeMember) -> tuple[str, str, str]:
+    return (member.user_id, member.venue, member.symbol)
 
 
 def volume_to_pb(volume: ScopeVolume) -> orders.VolumeScope:

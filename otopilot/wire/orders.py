@@ -16,7 +16,7 @@ from otopilot.order import (
     VenueOrderId,
 )
 from otopilot.wire.enums import LEG_STATUSES, ORDER_STATES, PURPOSES, REJECTIONS, ROLES, SIDES, VENUES
-from otopilot.wire.values import amount, decimal, moment, optional_moment, timestamp
+from otopilot.wire.values import amount, decimal, moment, optional_decimal, optional_moment, timestamp
 from protos import order_pb2 as orders
 
 _SHAPES = ((LegRole.WORKING,), (LegRole.WORKING, LegRole.PENDING))
@@ -93,6 +93,7 @@ def order_to_pb(order: Order) -> orders.Order:
             reason=wish.reason,
             wished_at=timestamp(wish.wished_at),
             open=order.open_wish(wish.role) is not None,
+            reprice_to=amount(wish.reprice_to),
         )
     return message
 
@@ -125,7 +126,12 @@ def order_from_pb(order: orders.Order) -> Order:
         rejection=rejection,
         in_doubt=state is OrderState.IN_DOUBT,
         wishes=tuple(
-            CancelWish(ROLES.from_pb(wish.role), wish.reason, moment(wish.wished_at))
+            CancelWish(
+                ROLES.from_pb(wish.role),
+                wish.reason,
+                moment(wish.wished_at),
+                optional_decimal(wish.reprice_to, "reprice_to"),
+            )
             for wish in order.cancel_wishes
         ),
         submitted_at=moment(order.submitted_at),

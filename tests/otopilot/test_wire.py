@@ -99,10 +99,16 @@ USERS = built(
     credential_kind=NAMES,
     stored_at=maybe(TIMES),
 )
+
+
+def by_account(members: list[ScopeMember]) -> tuple[ScopeMember, ...]:
+    return tuple(sorted(members, key=lambda member: (member.user_id, member.venue, member.symbol)))
+
+
 MEMBERS = built(ScopeMember, user_id=NAMES.map(UserId), venue=st.sampled_from(Venue), symbol=NAMES)
 SCOPE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "scope_id": NAMES.map(ScopeId),
-    "members": st.lists(MEMBERS, min_size=1, max_size=4).map(lambda members: tuple(sorted(members))),
+    "members": st.lists(MEMBERS, min_size=1, max_size=4).map(lambda members: by_account(members)),
     "side": st.sampled_from(VolumeSide),
     "revision": COUNTS,
 }

@@ -251,13 +251,15 @@ class FakeOrders:
         if notional > left and not (left > 0 and reserved == 0 and asked.quantity <= smallest):
             raise _denied("DENIED_SCOPE", left=str(max(ZERO, left)), smallest_quantity=str(smallest))
 
-    async def cancel(self, order_id: OrderId, role: LegRole, reason: str) -> Order:
+    async def cancel(
+        self, order_id: OrderId, role: LegRole, reason: str, reprice_to: D | None = None
+    ) -> Order:
         self._check()
         order = self.orders[order_id]
         self.canceled.append((order_id, role, reason))
         if order.leg(role).is_over:
             raise Refused("FAILED_PRECONDITION", "ORDER_OVER", "it has ended")
-        wish = CancelWish(role, reason, now())
+        wish = CancelWish(role, reason, now(), reprice_to)
         self._change(order_id, wishes=(*order.wishes, wish))
         asyncio.get_running_loop().call_later(0.005, self.end, order_id, role)
         return self.orders[order_id]
