@@ -6,7 +6,7 @@ sequence is no longer kept, it starts again with a snapshot (architecture 7).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from decimal import Decimal
 from typing import Any
@@ -57,7 +57,8 @@ class PriceFeed:
 
     def open(self) -> None:
         """Start the stream's task."""
-        self._tasks = [asyncio.ensure_future(self._run()), asyncio.ensure_future(self._keep_young())]
+        works = (self._run, self._keep_young)
+        self._tasks = [asyncio.ensure_future(_for_ever(work, self._clock)) for work in works]
 
     async def aclose(self) -> None:
         """End it."""
@@ -196,7 +197,7 @@ class OrderFeed:
 
     def open(self) -> None:
         """Start the stream's task."""
-        self._task = asyncio.ensure_future(self._run())
+        self._task = asyncio.ensure_future(_for_ever(self._run, self._clock))
 
     async def aclose(self) -> None:
         """End it."""
@@ -227,7 +228,8 @@ class OrderFeed:
                     self._sequence = 0
                 self.error = str(error) or "no heartbeat"
                 _log.warning("order stream broke", error=self.error)
-            self.up = False
+            finally:
+                self.up = False
             await self._clock.sleep(backoff)
             backoff = min(_MOST_BACKOFF_SECONDS, backoff * 2)
 
@@ -266,6 +268,16 @@ async def _until_silent(stream: Any) -> AsyncIterator[Any]:
         except StopAsyncIteration:
             return
         yield item
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    """Every loop lives on these streams: a defect in one is logged whole, and it starts anew."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("feed failed")
+            await clock.sleep(_MOST_BACKOFF_SECONDS)
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -178,3 +178,24 @@ async def test_an_older_confirmation_never_replaces_a_newer_one() -> None:
     feed.take(older)
     assert feed.quote(KEY) == newest
     assert feed.swing(KEY, WINDOW) == 0
+
+
+async def test_a_listener_that_fails_costs_nobody_the_order_stream() -> None:
+    class Broken(OrderListener):
+        def on_order(self, order: Order) -> None:
+            raise KeyError("a defect")
+
+    news = OrderNews(sequence=7, order=order_of(OTO))
+    scripted, heard = ScriptedOrders([news], [news]), Heard()
+    feed = OrderFeed(scripted, SystemClock(), lambda: None)  # type: ignore[arg-type]
+    broken = Broken()
+    feed.listen(UserId("1"), broken)
+    feed.open()
+    await until(lambda: bool(scripted.after))
+    await until(lambda: not feed.up)
+    feed.forget(UserId("1"), broken)
+    feed.listen(UserId("1"), heard)
+    await until(lambda: bool(heard.orders))
+    assert scripted.after == [0, 0]  # the item was not skipped
+    assert feed.up
+    await feed.aclose()
