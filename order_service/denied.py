@@ -31,3 +31,7 @@ class Denied(Exception):
 
 class JournalFailed(Exception):
     """A commit failed: nothing of its batch happened, and the books were rebuilt from the disk."""
+
+
+class TakenOver(JournalFailed):
+    """A younger instance writes this journal now: this one never will again (architecture 11)."""

@@ -1,11 +1,11 @@
-"""The journal's disk: one SQLite file, its schema, and the reads that the writer needs.
+"""The journal's disk: what is written to one SQLite file, and the reads that the writer needs.
 
 Amounts are text, never summed by SQL. WAL with synchronous=FULL: what was committed survives
-the machine. Nothing here decides anything.
+the machine. Nothing here decides anything. journal_file.py opens and checks the file, records.py
+knows its rows.
 """
 
 import asyncio
-import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,67 +13,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
-from order_service.denied import JournalFailed
+from order_service import journal_file, records
+from order_service.denied import JournalFailed, TakenOver
 from order_service.ledger import AccountKey, LedgerRow, TotalKey
 from otopilot import failpoints, money
-from otopilot.clock import from_ms, to_ms
+from otopilot.clock import from_ms
 from otopilot.instrument import Side, Venue
-from otopilot.order import (
-    Fee,
-    LegRole,
-    Order,
-    OrderId,
-    RequestId,
-    Trade,
-    TradeKey,
-    UserId,
-    VenueOrderId,
-)
+from otopilot.order import LegRole, Order, OrderId, RequestId, TradeKey, UserId, VenueOrderId
 from otopilot.position import VolumeScope
 from otopilot.rpc import RefuseStart
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE orders (
-    order_id TEXT PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, request_hash TEXT NOT NULL,
-    user_id TEXT NOT NULL, venue TEXT NOT NULL, symbol TEXT NOT NULL, strategy_id TEXT NOT NULL,
-    cycle INTEGER NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL, held_until TEXT,
-    updated_ms INTEGER NOT NULL, version INTEGER NOT NULL, number INTEGER NOT NULL UNIQUE,
-    body BLOB NOT NULL);
-CREATE INDEX orders_live ON orders (live) WHERE live = 1;
-CREATE INDEX orders_updated ON orders (updated_ms);
-CREATE INDEX orders_cycle ON orders (strategy_id, user_id, venue, symbol, cycle);
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY, order_id TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX events_order ON events (order_id, sequence);
-CREATE TABLE legs (
-    venue TEXT NOT NULL, user_id TEXT NOT NULL, venue_order_id TEXT NOT NULL, order_id TEXT NOT NULL,
-    role TEXT NOT NULL, PRIMARY KEY (venue, user_id, venue_order_id)) WITHOUT ROWID;
-CREATE TABLE trades (
-    venue TEXT NOT NULL, user_id TEXT NOT NULL, symbol TEXT NOT NULL, trade_key TEXT NOT NULL,
-    order_id TEXT, side TEXT NOT NULL, price TEXT NOT NULL, quantity TEXT NOT NULL, quote TEXT NOT NULL,
-    fee TEXT NOT NULL, fee_asset TEXT NOT NULL, fee_value TEXT, traded_at_ms INTEGER NOT NULL,
-    venue_order_id TEXT NOT NULL, PRIMARY KEY (venue, user_id, symbol, trade_key)) WITHOUT ROWID;
-CREATE INDEX trades_time ON trades (venue, user_id, symbol, traded_at_ms);
-CREATE TABLE totals (
-    venue TEXT NOT NULL, user_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
-    day TEXT NOT NULL, quantity TEXT NOT NULL, quote TEXT NOT NULL,
-    PRIMARY KEY (venue, user_id, symbol, side, day)) WITHOUT ROWID;
-CREATE TABLE scopes (scope_id TEXT PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE users (
-    user_id TEXT NOT NULL, venue TEXT NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
-    stored_at TEXT NOT NULL, stopped_code TEXT NOT NULL DEFAULT '', stopped_reason TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (user_id, venue));
-CREATE TABLE cursors (
-    venue TEXT NOT NULL, user_id TEXT NOT NULL, symbol TEXT NOT NULL, covered_since_ms INTEGER NOT NULL,
-    next_from_ms INTEGER NOT NULL, PRIMARY KEY (venue, user_id, symbol)) WITHOUT ROWID;
-"""
 
 Statement = tuple[str, tuple[Any, ...]]
 
@@ -85,6 +37,7 @@ class StoredOrder:
     order: Order
     request_hash: str
     held_until: datetime | None
+    number: int
 
 
 @dataclass(frozen=True)
@@ -112,15 +65,19 @@ class SqliteStore:
     """One open journal file. Opening takes its lock; a second process is refused."""
 
     def __init__(self, path: Path, *, inline: bool = False) -> None:
-        """`inline` commits in the calling thread (simulation); otherwise in one thread of its own."""
-        self._lock = _take_lock(path)
+        """`inline` commits in the calling thread (simulation); otherwise in one thread of its own.
+
+        Raises RefuseStart.
+        """
+        self._path = path
+        self._lock = journal_file.Lock(path)
         try:
-            self._write = _open(path)
+            self._write = journal_file.open_for_writing(path, self._lock)
+            self.instance_epoch = self._mint_epoch()
         except RefuseStart:
-            self._lock.close()
+            self._lock.release()
             raise
-        self._read = sqlite3.connect(path, isolation_level=None)
-        self.instance_epoch = self._mint_epoch()
+        self._read = journal_file.connect(path)
         self._pool = None if inline else ThreadPoolExecutor(1, thread_name_prefix="journal")
 
     async def commit(self, statements: Sequence[Statement]) -> None:
@@ -132,32 +89,56 @@ class SqliteStore:
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         try:
-            self._write.execute("BEGIN IMMEDIATE")
+            execute = self._write.execute
+            execute("BEGIN IMMEDIATE")
             self._refuse_other_instance()
             for sql, values in statements:
-                self._write.execute(sql, values)
+                execute(sql, values)
             failpoints.hit("journal.before_commit")
-            self._write.execute("COMMIT")
+            execute("COMMIT")
             failpoints.hit("journal.after_commit")
         except JournalFailed:
-            self._write.execute("ROLLBACK")
+            self._roll_back()
             raise
         except Exception as error:  # of sqlite3, or of a value that it cannot take
+            self._roll_back()
+            raise JournalFailed(f"the journal could not be written: {error}") from error
+
+    def _roll_back(self) -> None:
+        """Leave nothing of a transaction that failed, if need be with another connection."""
+        try:
             if self._write.in_transaction:
                 self._write.execute("ROLLBACK")
-            raise JournalFailed(f"the journal could not be written: {error}") from error
+        except sqlite3.Error:
+            # A disk that fails may fail this too; a closed connection has no transaction.
+            self._write.close()
+            self._write = journal_file.connect(self._path)
+            self._write.execute("PRAGMA synchronous=FULL")
 
     def _mint_epoch(self) -> int:
         """Every write from now on is of this instance; a later one makes this one's writes fail."""
-        epoch = int(self.meta("instance_epoch") or 0) + 1
-        self._write.execute("INSERT OR REPLACE INTO meta VALUES ('instance_epoch', ?)", (str(epoch),))
+        try:
+            self._write.execute("BEGIN IMMEDIATE")
+            row = self._write.execute("SELECT value FROM meta WHERE key = 'instance_epoch'").fetchone()
+            epoch = max(int(row[0]) if row else 0, self._lock.epoch()) + 1
+            values = ("instance_epoch", str(epoch))
+            self._write.execute(records.REPLACE["meta"], (*values, records.checksum("meta", values)))
+            self._write.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._write.close()
+            raise RefuseStart(f"{self._path} cannot be written: {error}") from error
+        self._lock.note_epoch(epoch)
         return epoch
 
     def _refuse_other_instance(self) -> None:
         """The lock keeps a second instance out; a zombie of an old one is caught here (architecture 11)."""
         row = self._write.execute("SELECT value FROM meta WHERE key = 'instance_epoch'").fetchone()
         if row is None or int(row[0]) != self.instance_epoch:
-            raise JournalFailed("another instance has taken over this journal: nothing is written any more")
+            raise TakenOver("another instance has taken over this journal: nothing is written any more")
+
+    def free_bytes(self) -> int:
+        """Room on the journal's disk. Raises OSError."""
+        return journal_file.free_bytes(self._path)
 
     def close(self) -> None:
         """Close the file and give up its lock."""
@@ -165,7 +146,7 @@ class SqliteStore:
             self._pool.shutdown()
         self._read.close()
         self._write.close()
-        self._lock.close()
+        self._lock.release()
 
     # ------------------------------------------------------------------ reads
 
@@ -234,9 +215,10 @@ class SqliteStore:
         """The number of the newest order; 0 before the first."""
         return int(self._read.execute("SELECT coalesce(max(number), 0) FROM orders").fetchone()[0])
 
-    def newest_sequence(self) -> int:
-        """The sequence of the newest event; 0 before the first."""
-        return int(self._read.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()[0])
+    def newest_event(self) -> tuple[int, int]:
+        """The newest event's sequence and checksum; zeros before the first."""
+        sql = "SELECT sequence, checksum FROM events ORDER BY sequence DESC LIMIT 1"
+        return self._read.execute(sql).fetchone() or (0, 0)
 
     def leg_owner(self, venue: Venue, user_id: str, venue_id: VenueOrderId) -> tuple[OrderId, LegRole] | None:
         """Whose leg a venue's order id is."""
@@ -249,7 +231,7 @@ class SqliteStore:
     def trades(self, where: str, values: tuple[Any, ...]) -> Iterator[LedgerRow]:
         """Ledger rows by a condition of this package's own making, by time."""
         sql = f"{_TRADE} WHERE {where} ORDER BY traded_at_ms, side, trade_key"
-        return map(_row, self._read.execute(sql, values))
+        return map(records.ledger_row, self._read.execute(sql, values))
 
     def totals(self) -> Iterator[tuple[TotalKey, tuple[Decimal, Decimal]]]:
         """Every total row."""
@@ -287,93 +269,11 @@ class SqliteStore:
         return [body for (body,) in self._read.execute(sql, (order_id,))]
 
 
-_ORDER = "SELECT body, request_hash, held_until FROM orders"
-_TRADE = (
-    "SELECT venue, user_id, symbol, trade_key, order_id, side, price, quantity, quote, fee, fee_asset,"
-    " fee_value, traded_at_ms, venue_order_id FROM trades"
-)
+_ORDER = "SELECT body, request_hash, held_until, number FROM orders"
+_TRADE = f"SELECT {', '.join(records.COLUMNS['trades'])} FROM trades"  # noqa: S608 - own names
 
 
-def _stored(row: tuple[bytes, str, str | None]) -> StoredOrder:
-    body, request_hash, held = row
+def _stored(row: tuple[bytes, str, str | None, int]) -> StoredOrder:
+    body, request_hash, held, number = row
     held_until = datetime.fromisoformat(held) if held else None
-    return StoredOrder(msgspec.json.decode(body, type=Order), request_hash, held_until)
-
-
-def _row(row: tuple[Any, ...]) -> LedgerRow:
-    venue, user, symbol, key, order_id, side, price, quantity, quote, fee, asset, value, at, venue_id = row
-    trade = Trade(
-        key=TradeKey(key),
-        side=Side(side),
-        price=money.parse(price),
-        quantity=money.parse(quantity),
-        quote=money.parse(quote),
-        fee=Fee(asset, money.parse(fee)),
-        traded_at=from_ms(at),
-        venue_order_id=VenueOrderId(venue_id),
-    )
-    account = AccountKey(UserId(user), Venue(venue), symbol)
-    fee_value = money.parse(value) if value is not None else None
-    return LedgerRow(account=account, trade=trade, order_id=order_id, fee_value=fee_value)
-
-
-def trade_values(row: LedgerRow) -> tuple[Any, ...]:
-    """A ledger row's column values, in the order of the table."""
-    account, trade = row.account, row.trade
-    return (
-        account.venue,
-        account.user_id,
-        account.symbol,
-        trade.key,
-        row.order_id,
-        trade.side,
-        money.text(trade.price),
-        money.text(trade.quantity),
-        money.text(trade.quote),
-        money.text(trade.fee.amount),
-        trade.fee.asset,
-        money.text(row.fee_value) if row.fee_value is not None else None,
-        to_ms(trade.traded_at),
-        trade.venue_order_id,
-    )
-
-
-def _take_lock(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = open(path.with_name(path.name + ".lock"), "ab")  # noqa: SIM115 - held as long as the store
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise RefuseStart(f"{path} is in use by another order service: stop that one first") from error
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """The writing connection, checked. Raises RefuseStart for a file that cannot be trusted."""
-    # The write-ahead files take their mode from this one: nobody else may read them.
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        _prepare(connection, path)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise RefuseStart(f"{path} is not a usable journal ({error}): restore it from a backup") from error
-    except RefuseStart:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Check what is there, or make the schema."""
-    verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
-    if verdict != "ok":
-        raise RefuseStart(f"{path} is damaged ({verdict}): restore it from a backup")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-    elif version != SCHEMA_VERSION:
-        raise RefuseStart(f"{path} has schema {version}, this program needs {SCHEMA_VERSION}")
+    return StoredOrder(msgspec.json.decode(body, type=Order), request_hash, held_until, number)

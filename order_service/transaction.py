@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
+from order_service import records
 from order_service.books import Books, account_of
 from order_service.feed import FeedItem
 from order_service.guard import Market
 from order_service.ledger import AccountKey, LedgerRow
-from order_service.store import Cursor, Statement, StoredUser, trade_values
+from order_service.store import Cursor, Statement, StoredUser
 from otopilot import log, money
 from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Venue
@@ -20,6 +21,7 @@ from otopilot.order import Order, TradeKey, UserId
 from otopilot.position import User, VolumeScope
 
 _log = log.get("transaction")
+_encode = msgspec.json.Encoder().encode
 
 
 class Transaction:
@@ -36,9 +38,13 @@ class Transaction:
         """A statement of the commit."""
         self.statements.append((sql, values))
 
+    def _put(self, table: str, *values: Any) -> None:
+        """A row, in place of the one of the same key."""
+        self.write(records.REPLACE[table], *values, records.checksum(table, values))
+
     def set_meta(self, key: str, value: str) -> None:
         """A value of the meta table."""
-        self.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
+        self._put("meta", key, value)
 
     def publish_user(self, user: User) -> None:
         """Tell watchers of a user."""
@@ -48,28 +54,15 @@ class Transaction:
 
     def insert(self, order: Order, request_hash: str) -> None:
         """A new order, SUBMITTING."""
-        books, body = self.books, msgspec.json.encode(order)
+        books, body = self.books, _encode(order)
         books.number += 1
         books.hashes[order.order_id] = request_hash
+        books.numbers[order.order_id] = books.number
         books.requests[order.request_id] = order.order_id
         key = (order.strategy_id, account_of(order))
         books.cycles[key] = max(books.cycles.get(key, 0), order.cycle)
-        self.write(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL, ?, ?, ?, ?)",
-            order.order_id,
-            order.request_id,
-            request_hash,
-            order.user_id,
-            order.venue,
-            order.symbol,
-            order.strategy_id,
-            order.cycle,
-            order.state,
-            to_ms(order.updated_at),
-            order.version,
-            books.number,
-            body,
-        )
+        values = self._order_values(order, body)
+        self.write(records.INSERT["orders"], *values, records.checksum("orders", values))
         self._event(order, body)
         self._placed(order)
 
@@ -83,14 +76,7 @@ class Transaction:
             return
         for old, leg in zip(before.legs, after.legs, strict=True):
             if leg.venue_order_id is not None and old.venue_order_id is None:
-                self.write(
-                    "INSERT OR REPLACE INTO legs VALUES (?, ?, ?, ?, ?)",
-                    after.venue,
-                    after.user_id,
-                    leg.venue_order_id,
-                    after.order_id,
-                    leg.role,
-                )
+                self._put("legs", after.venue, after.user_id, leg.venue_order_id, after.order_id, leg.role)
         self._row(after)
         self._placed(after)
 
@@ -104,25 +90,40 @@ class Transaction:
         self._row(order)
         self._placed(order)
 
-    def _row(self, order: Order) -> None:
+    def _order_values(self, order: Order, body: bytes) -> tuple[Any, ...]:
+        """An order's row."""
+        request_hash, number = self.books.hash_and_number(order.order_id)
         held = self.books.held.get(order.order_id)
-        self.write(
-            "UPDATE orders SET state = ?, live = ?, held_until = ?, updated_ms = ?, version = ?, body = ?"
-            " WHERE order_id = ?",
+        return (
+            order.order_id,
+            order.request_id,
+            request_hash,
+            order.user_id,
+            order.venue,
+            order.symbol,
+            order.strategy_id,
+            order.cycle,
             order.state,
             int(held is not None or not order.settled),
             held.isoformat() if held else None,
             to_ms(order.updated_at),
             order.version,
-            msgspec.json.encode(order),
-            order.order_id,
+            number,
+            body,
         )
 
+    def _row(self, order: Order) -> None:
+        values = self._order_values(order, _encode(order))
+        state, live, held, updated, version, _, body = values[8:]
+        sum_ = records.checksum("orders", values)
+        self.write(records.UPDATE_ORDER, state, live, held, updated, version, body, sum_, order.order_id)
+
     def _event(self, order: Order, body: bytes) -> None:
-        self.books.sequence += 1
-        self.write(
-            "INSERT INTO events VALUES (?, ?, ?, ?)", self.books.sequence, order.order_id, order.version, body
-        )
+        books = self.books
+        books.sequence += 1
+        values = (books.sequence, order.order_id, order.version, body)
+        books.chain = records.event_checksum(books.chain, values)
+        self.write(records.INSERT["events"], *values, books.chain)
 
     def _placed(self, order: Order) -> None:
         freer = self.books.place(order)
@@ -149,17 +150,10 @@ class Transaction:
         if key in books.foreign_keys[account]:
             if row.order_id is None:
                 return False
-            del books.foreign_keys[account][key]
-            self.write(
-                "UPDATE trades SET order_id = ?, fee_value = ?"
-                " WHERE venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?",
-                row.order_id,
-                money.text(row.fee_value) if row.fee_value is not None else None,
-                account.venue,
-                account.user_id,
-                account.symbol,
-                key,
-            )
+            # What was counted of it stays as it was told first.
+            counted = books.foreign_keys[account].pop(key)
+            row = msgspec.structs.replace(counted, order_id=row.order_id, fee_value=row.fee_value)
+            self._put("trades", *records.trade_values(row))
         elif (account, key) in self._fresh or books.store.has_trade(account, key):
             # Two orders with one trade: one row, or the whole batch would fail for good.
             _log.error("trade counted already", user=account.user_id, symbol=account.symbol, key=key)
@@ -175,10 +169,11 @@ class Transaction:
 
     def _count(self, row: LedgerRow) -> None:
         account = row.account
-        self.write(f"INSERT INTO trades VALUES ({', '.join('?' * 14)})", *trade_values(row))  # noqa: S608
+        values = records.trade_values(row)
+        self.write(records.INSERT["trades"], *values, records.checksum("trades", values))
         (_, side, day), (quantity, quote) = self.books.ledger.count(row)
-        self.write(
-            "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)",
+        self._put(
+            "totals",
             account.venue,
             account.user_id,
             account.symbol,
@@ -198,7 +193,7 @@ class Transaction:
 
     def set_scope(self, scope: VolumeScope) -> None:
         """Write a volume scope."""
-        self.write("INSERT OR REPLACE INTO scopes VALUES (?, ?)", scope.scope_id, msgspec.json.encode(scope))
+        self._put("scopes", scope.scope_id, _encode(scope))
         self.books.scopes[scope.scope_id] = scope
         self.books.watch_since(scope, self._fresh.values())
 
@@ -207,8 +202,8 @@ class Transaction:
         cursor = Cursor(from_ms(to_ms(cursor.covered_since)), from_ms(to_ms(cursor.next_from)))
         self.books.cursors[account] = cursor
         self.books.complete_accounts[account] = True
-        self.write(
-            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)",
+        self._put(
+            "cursors",
             account.venue,
             account.user_id,
             account.symbol,
@@ -219,8 +214,8 @@ class Transaction:
     def set_user(self, user: StoredUser) -> None:
         """Write a user's row."""
         self.books.users[user.venue, user.user_id] = user
-        self.write(
-            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?)",
+        self._put(
+            "users",
             user.user_id,
             user.venue,
             user.kind,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from order_service.denied import Denied, JournalFailed
+from order_service import records
+from order_service.denied import Denied, JournalFailed, TakenOver
 from order_service.store import SqliteStore
 from otopilot.instrument import Side
 from otopilot.order import LegStatus, OrderState, Rejection
@@ -104,7 +105,7 @@ async def test_a_decision_that_breaks_half_way_fails_its_batch_and_nobody_waits_
 async def test_a_value_the_disk_cannot_take_fails_the_commit_and_not_the_writer(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         with pytest.raises(JournalFailed):
-            await desk.journal.run(lambda tx: tx.write("INSERT INTO meta VALUES (?, ?)", "x", 2**70))
+            await desk.journal.run(lambda tx: tx.write("INSERT INTO meta VALUES (?, ?, 0)", "x", 2**70))
         await desk.journal.run(lambda tx: tx.set_meta("x", "1"))
         assert desk.store.meta("x") == "1"
 
@@ -137,8 +138,8 @@ def test_a_zombie_of_an_older_epoch_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "j.db.lock").unlink()  # somebody removed the lock file by hand
     younger = SqliteStore(tmp_path / "j.db", inline=True)
     assert younger.instance_epoch == zombie.instance_epoch + 1
-    statement = ("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("x", "1"))
-    with pytest.raises(JournalFailed, match="another instance"):
+    statement = (records.REPLACE["meta"], ("x", "1", records.checksum("meta", ("x", "1"))))
+    with pytest.raises(TakenOver, match="another instance"):
         run(zombie.commit([statement]))
     assert younger.meta("x") is None
     run(younger.commit([statement]))
@@ -150,7 +151,8 @@ def test_a_zombie_of_an_older_epoch_writes_nothing(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_in_words_and_its_lock_given_back(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "j.db"
     store = SqliteStore(path)
-    store._write.executemany("INSERT INTO meta VALUES (?, ?)", [(str(n), "x" * 200) for n in range(500)])
+    rows = [(str(n), "x" * 200, records.checksum("meta", (str(n), "x" * 200))) for n in range(500)]
+    store._write.executemany(records.INSERT["meta"], rows)
     store._write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
     if damage == "garbage":
@@ -164,7 +166,7 @@ def test_a_damaged_file_is_refused_in_words_and_its_lock_given_back(tmp_path: Pa
         connection.execute("PRAGMA user_version=99")
         connection.close()
     for _ in range(2):
-        with pytest.raises(RefuseStart, match=r"journal|damaged|schema 99"):
+        with pytest.raises(RefuseStart, match=r"not a usable journal|is damaged"):
             SqliteStore(path)
 
 
