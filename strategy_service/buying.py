@@ -46,7 +46,8 @@ def _await_fill(turn: Turn, order: Order) -> None:
     state = turn.state
     timeout = float(turn.settings.fill_timeout_seconds)
     if state.deadline is None:
-        accepted = order.accepted_at or order.submitted_at
+        # By the venue's clock it may have been accepted before it was sent.
+        accepted = max(order.accepted_at or order.submitted_at, order.submitted_at)
         elapsed = (turn.moment.at - accepted).total_seconds()
         turn.set(deadline=turn.now + timeout - min(max(elapsed, 0.0), timeout), strikes=0)
     deadline = turn.state.deadline

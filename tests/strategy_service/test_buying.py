@@ -30,6 +30,15 @@ def test_the_timeout_counts_from_the_venues_acceptance() -> None:
     assert play.now - 1000.2 == pytest.approx(2.05)
 
 
+def test_a_venue_whose_clock_is_behind_leaves_the_buy_its_time() -> None:
+    play = Play()
+    asked = play.begins()
+    play.now += 0.5
+    play.said(Seen(accepted(order_of(asked, seconds=1000), 995)))
+    assert not cancels(play.wait(1.4))
+    assert cancels(play.wait(0.2))
+
+
 def test_a_missed_buy_is_tried_one_step_higher_with_a_fresh_price() -> None:
     play = Play()
     play.begins()
