@@ -52,6 +52,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         journal = Journal(store, clock, feed)
         tasks = await stack.enter_async_context(TaskOwner("order_service"))
         tasks.spawn(journal.write_forever(), "journal writer")
+        journal.look_at_space()
+        tasks.spawn(journal.watch_disk(), "journal watch")
         live = settings.mode == "live"
         transport = binance.live_transport(clock) if live else binance.paper_transport(settings, clock)
         stack.push_async_callback(transport.aclose)
@@ -82,10 +84,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         admin = OrderAdminServicer(users, manager, sessions, keeper, journal, clock)
         served = rpc.serve(settings.order, _registrations(orders, admin))
         server = await stack.enter_async_context(served)
-        await server.set_serving(True)
         tasks.spawn(_tell_health(server, journal, clock), "health")
         _log.info("serving", port=server.port, instance_epoch=store.instance_epoch, mode=settings.mode)
-        await stop.wait()
+        await _until(stop, journal.taken_over)
+        if journal.taken_over.is_set():
+            raise RefuseStart("another instance has taken over this journal: this one ends")
 
 
 def _refuse_unread_terms(settings: Settings) -> None:
@@ -105,12 +108,22 @@ def _registrations(orders: OrderServicer, admin: OrderAdminServicer) -> list[Reg
 
 async def _tell_health(server: Server, journal: Journal, clock: Clock) -> None:
     """Not serving while the journal cannot be written: nothing is placed then (reliability 38)."""
-    serving = True
+    serving: bool | None = None
     while True:
-        await clock.sleep(HEALTH_SECONDS)
-        if serving is journal.failed:
-            serving = not journal.failed
+        if serving is not journal.writable:
+            serving = journal.writable
             await server.set_serving(serving)
+        await clock.sleep(HEALTH_SECONDS)
+
+
+async def _until(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiting:
+            waiter.cancel()
 
 
 def _rules(settings: Settings) -> ProofRules:

@@ -59,9 +59,7 @@ def verify(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
     try:
         connection.execute("BEGIN")
         try:
-            check_pages(connection)
-            check_version(connection)
-            return _rows(connection, replay)
+            return check_content(connection, replay=replay)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -69,7 +67,14 @@ def verify(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
         raise Damaged(f"it cannot be read: {error}") from error
 
 
-def check_pages(connection: sqlite3.Connection) -> None:
+def check_content(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
+    """The same, within the caller's transaction. Raises Damaged, OtherSchema, sqlite3.Error."""
+    _check_pages(connection)
+    _check_version(connection)
+    return _rows(connection, replay)
+
+
+def _check_pages(connection: sqlite3.Connection) -> None:
     """SQLite's own look at every page and index. Raises Damaged."""
     connection.execute("PRAGMA cell_size_check=ON")
     found = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_FINDINGS})")]
@@ -77,7 +82,7 @@ def check_pages(connection: sqlite3.Connection) -> None:
         raise Damaged("; ".join(found))
 
 
-def check_version(connection: sqlite3.Connection) -> None:
+def _check_version(connection: sqlite3.Connection) -> None:
     """The schema's version is told twice. Raises Damaged, OtherSchema."""
     version = _version(connection)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

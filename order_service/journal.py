@@ -13,14 +13,16 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from order_service.books import Books
-from order_service.denied import Denied, JournalFailed, Kind
+from order_service.denied import Denied, JournalFailed, Kind, TakenOver
 from order_service.feed import Feed
+from order_service.journal_file import LEAST_FREE_BYTES
 from order_service.store import SqliteStore
 from order_service.transaction import Transaction
 from otopilot import log
 from otopilot.clock import Clock
 
 MOST_QUEUED = 10_000
+WATCH_SECONDS = 1.0
 
 T = TypeVar("T")
 _log = log.get("journal")
@@ -50,8 +52,11 @@ class Journal:
         self._feed = feed
         self._queue: list[_Item[Any]] = []
         self._wake = asyncio.Event()
+        self._listeners: list[Callable[[str], None]] = []
         self.books = Books(store)
         self.failed = False  # the last commit failed: not serving until one succeeds
+        self.taken_over = asyncio.Event()  # by another instance: nothing is written here any more
+        self.low_on_space = False
         self._stale = False  # the books are ahead of the disk: rebuild before the next decision
 
     async def run(
@@ -76,6 +81,52 @@ class Journal:
         # A caller that goes away must not stop what is queued (architecture 5.2).
         return await asyncio.shield(item.future)
 
+    # ------------------------------------------------------------------ health
+
+    @property
+    def writable(self) -> bool:
+        """May anything new be begun (reliability 37, 38)?"""
+        return not (self.failed or self.low_on_space or self.taken_over.is_set())
+
+    def require_space(self) -> None:
+        """For placements: what is begun must find room for all its news. Raises Denied."""
+        if self.low_on_space:
+            message = (
+                f"the journal's disk has less than {LEAST_FREE_BYTES >> 20} MiB free: nothing is placed "
+                "until there is more; cancels are taken"
+            )
+            raise Denied(Kind.UNAVAILABLE, "JOURNAL_LOW_ON_SPACE", message)
+
+    async def watch_disk(self) -> None:
+        """Keep the health true: look at the free space, and try again to write after a failure.
+
+        The owner of the journal runs it until it cancels it. With nobody served, nobody else would write.
+        """
+        while True:
+            self.look_at_space()
+            if self.failed:
+                await self._try_to_write()
+            await self._clock.sleep(WATCH_SECONDS)
+
+    def look_at_space(self) -> None:
+        """Is there room for what may yet be journaled? A disk that cannot tell has none."""
+        try:
+            low = self._store.free_bytes() < LEAST_FREE_BYTES
+        except OSError as error:
+            _log.error("free space unknown", error=str(error))
+            low = True
+        if low is not self.low_on_space:
+            (_log.error if low else _log.info)("free space", low=low)
+        self.low_on_space = low
+
+    async def _try_to_write(self) -> None:
+        try:
+            await self.run(lambda tx: tx.set_meta("tried_at", tx.now.isoformat()))
+        except (JournalFailed, Denied) as error:
+            _log.warning("the journal still cannot be written", error=str(error))
+
+    # ------------------------------------------------------------------ the writer
+
     async def write_forever(self) -> None:
         """The writer's task; the owner of the journal runs it until it cancels it."""
         while True:
@@ -96,13 +147,26 @@ class Journal:
         except JournalFailed as error:
             _log.error("commit failed", error=str(error), batch=len(batch))
             self.failed = True
+            if isinstance(error, TakenOver):
+                self.taken_over.set()
             self._abandon(batch, error)
             return
         self._feed.publish(transaction.published)
+        self._sound(transaction.alarms)
         for item, answer in answers:
             if not item.future.done():
                 item.future.set_result(answer)
             _follow(item, answer)
+
+    def on_alarm(self, sound: Callable[[str], None]) -> None:
+        """Call this, before anything else is decided, when the journal shows what must never happen."""
+        self._listeners.append(sound)
+
+    def _sound(self, alarms: list[str]) -> None:
+        for alarm in alarms:
+            _log.critical("alarm: managed orders traded with each other", story=alarm)
+            for listener in self._listeners:
+                listener(alarm)
 
     def _decide(self, transaction: Transaction, batch: list[_Item[Any]]) -> list[tuple[_Item[Any], Any]]:
         """The answers of the decisions that stand. Raises JournalFailed when none may."""

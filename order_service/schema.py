@@ -6,7 +6,18 @@ Imported only where a journal is made, upgraded or compared: the writer itself s
 
 import sqlite3
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -61,7 +72,12 @@ totals = _table("totals", "venue", "user_id", "symbol", "side", "day", rowid=Fal
 scopes = _table("scopes", "scope_id", rowid=True)
 users = _table("users", "user_id", "venue", rowid=True)
 cursors = _table("cursors", "venue", "user_id", "symbol", rowid=False)
-Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 Index("orders_live", orders.c.live, sqlite_where=text("live = 1"))
 Index("orders_updated", orders.c.updated_ms)
