@@ -23,6 +23,7 @@ from order_service.rate_budget import RateBudget
 from order_service.sessions import Session, Sessions
 from order_service.transaction import Transaction
 from order_service.venues.port import (
+    SELF_MATCH,
     CredentialRefused,
     Placed,
     VenueError,
@@ -83,6 +84,7 @@ class OrderManager:
         self._changed: list[Changed] = []
         self._sending: dict[OrderId, asyncio.Task[None]] = {}
         self._noted: OrderedDict[tuple[OrderId, str], None] = OrderedDict()
+        journal.on_alarm(self._stop_everybody)
 
     @property
     def books(self) -> Books:
@@ -105,6 +107,7 @@ class OrderManager:
         existing = await self._journal.run(lambda tx: placing.find_existing(tx.books, ask))
         if existing is not None:
             return existing
+        self._journal.require_space()
         session = self._sessions.require_ready(ask.venue, ask.user_id)
         self._budgets[ask.venue].permit_placement()
         circumstances = await self._circumstances(session, ask)
@@ -311,6 +314,12 @@ class OrderManager:
             stop = self._sessions.stop(session, "contradiction", alarm)
             self._tasks.spawn(stop, f"stop {order.user_id}")
 
+    def _stop_everybody(self, alarm: str) -> None:
+        """The guard failed: nobody trades until a person has looked (architecture 6)."""
+        for session in self._sessions.bar_all("self_match", alarm):
+            stop = self._sessions.stop(session, "self_match", alarm)
+            self._tasks.spawn(stop, f"stop {session.user_id}")
+
     def _tell(self, order: Order) -> None:
         for changed in self._changed:
             changed(order)
@@ -344,6 +353,9 @@ class OrderManager:
             # Absence frees only the slot; reservation and claims stay for a while (architecture 5.5).
             tx.hold(after, order.submitted_at + self._hold)
         tx.update(order, after, msgspec.json.encode(item))
+        if isinstance(item, Report) and item.expiry_reason == SELF_MATCH:
+            tx.books.guard.counters.expired_in_match += 1
+            _log.error("alarm: the venue prevented a self-match", order_id=order.order_id, role=item.role)
         if order.state is OrderState.REJECTED and after.state is not OrderState.REJECTED:
             tx.release_hold(after)
             _log.error("alarm: an absent order is alive", order_id=order.order_id, user=order.user_id)

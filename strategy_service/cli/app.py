@@ -30,6 +30,7 @@ COMMANDS = {
     "position": ("accounts", "position_app"),
     "volume": ("accounts", "volume_app"),
     "market": ("market", "app"),
+    "db": ("db", "app"),
     "rpc": ("rpc", "app"),
 }
 
