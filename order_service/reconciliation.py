@@ -117,6 +117,7 @@ class Reconciliation:
     def _see_foreign(self, tx: Transaction, account: AccountKey, foreign: list[VenueOrder]) -> None:
         """Their claims and fingerprints bind our orders as far as they are seen (architecture 5.6, 6)."""
         books = tx.books
+        books.fingerprints.forget_expired(tx.now)
         doubtful = [order for order in books.live_orders(account) if order.state in IN_FLIGHT]
         claims = []
         for fact in foreign:

@@ -13,7 +13,7 @@ from order_service.denied import Denied, JournalFailed
 from order_service.fingerprint import MEMORY, Fingerprint, Fingerprints, NoneFree
 from order_service.guard import Blocked, Claim, Guard
 from otopilot.instrument import Side, Venue
-from otopilot.order import LegRole, OrderId, OrderState, UserId
+from otopilot.order import LegRole, LegStatus, OrderId, OrderState, UserId
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.order_service.fakes import INSTRUMENT, KOGE
 from tests.virtual_loop import START, virtual
@@ -199,3 +199,16 @@ async def test_where_the_venue_takes_ids_no_fingerprint_is_remembered(tmp_path: 
             await desk.manager.cancel(order.order_id, LegRole.WORKING, "x")
             await desk.sleep(1)
         assert desk.journal.books.fingerprints.taken() == {}
+
+
+@virtual
+async def test_strangers_fingerprints_are_forgotten_though_nobody_places(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        account, prints = desk.account(), desk.journal.books.fingerprints
+        stranger = account.foreign(Side.BUY, "47.00", "0.5")
+        await desk.settle()
+        assert len(prints.taken()) == 1
+        account.end(stranger, LegStatus.CANCELED)
+        await desk.sleep(MEMORY.total_seconds() + 30)
+        assert prints.taken() == {}
