@@ -5,12 +5,16 @@ names of protos/*.proto and every field present; amounts stay exact strings.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+GAP = 2  # between columns
+LEAST_PROSE = 16  # columns in which words can still be read
 
 
 class Format(StrEnum):
@@ -90,18 +94,28 @@ def print_record(output: Format, fields: Mapping[str, str], data: Any) -> None:
         print(f"{name:<{width}}  {value}", flush=True)
 
 
+def is_narrow(columns: int) -> bool:
+    """Is there a terminal with fewer columns? A pipe has no edge."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < columns
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns that line up; wide cells wrap on a terminal and stay whole in a pipe."""
+    """Columns that line up. Where a terminal has no room, the widest column wraps, and no other:
+    an id in two pieces cannot be copied. A line that is longer still is left to the terminal."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    prose = widths.index(max(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number != prose)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 400  # a pipe has no edge: a line stays a line
+    others = sum(widths) - widths[prose] + GAP * len(widths)
+    if not console.is_terminal or console.width - others < min(LEAST_PROSE, widths[prose]):
+        console.width = others + widths[prose]  # a pipe has no edge: a line stays a line
     console.print(table)

@@ -12,11 +12,12 @@ from protos import strategy_pb2 as pb
 from strategy_service.cli import clients
 from strategy_service.cli.amounts import decimal, duration, enum_word, fixed, short
 from strategy_service.cli.clients import Services
-from strategy_service.cli.output import Format, Output, as_dict, print_json, print_table, say
+from strategy_service.cli.output import Format, Output, as_dict, is_narrow, print_json, print_table, say
 
 app = typer.Typer(add_completion=False)
 
 ONE_LINE = ("strategy", "running", "volume", "target", "progress", "per minute", "eta", "per 1000")
+NARROW = 120  # columns; a terminal with fewer has no room for the inventory
 USER_LINE = ("strategy", "user", "state", "volume", "waits for", "open sells", "inventory", "cost")
 
 
@@ -77,10 +78,13 @@ def _print_tables(strategies: Sequence[pb.StrategyStatus], full: bool) -> None:
         return
     print_table(ONE_LINE, [_strategy_row(each) for each in strategies])
     shown = [each for each in strategies if full or each.is_running or each.HasField("started_at")]
-    rows = [_user_row(each, user) for each in shown for user in each.users]
-    if rows:
+    users = [(each, user) for each in shown for user in each.users]
+    if users:
         print()
-        print_table(USER_LINE, rows)
+        few = is_narrow(NARROW)
+        columns = [name for name in USER_LINE if not few or name != "inventory"]
+        rows = [dict(zip(USER_LINE, _user_row(*user), strict=True)) for user in users]
+        print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def at_least(complete: bool) -> str:

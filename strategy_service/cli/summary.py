@@ -15,12 +15,18 @@ from strategy_service.cli.amounts import decimal, enum_word, fixed, short
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.orders import leg_line
-from strategy_service.cli.output import Format, as_dict, print_json, print_table, say
+from strategy_service.cli.output import Format, as_dict, is_narrow, print_json, print_table, say
 from strategy_service.cli.status import state_word
 
 _ARRIVED = (strategy_pb2.USER_RUN_STATE_REACHED, strategy_pb2.USER_RUN_STATE_SKIPPED)
 _THOUSAND = Decimal(1000)
 _RATE_PLACES = 8
+_WIDE = 110  # columns; a terminal with fewer shows the most important figures
+_COLUMNS = (
+    *("user", "state", "volume", "cycles", "cost", "per 1,000", "bought", "sold"),
+    *("inventory", "which cost", "open sells"),
+)
+_FEW = frozenset(_COLUMNS) - {"cycles", "bought", "which cost"}
 
 
 @dataclass(frozen=True)
@@ -209,27 +215,31 @@ class Result:
             f"{status.strategy_id}: {'target reached' if each.reached else 'target not reached'},"
             f" {short(money.text(each.volume), 8)} of {short(status.target_volume)}{own} USDT"
         )
-        columns = ("user", "state", "volume", "cycles", "cost", "per 1,000", "bought", "sold")
-        rows = [
-            (
-                user.status.user_id,
-                state_word(user.status),
-                fixed(money.text(user.volume)),
-                str(user.status.cycles),
-                short(user.position.realised_cost, 4),
-                "–" if user.cost_per_1000 is None else short(money.text(user.cost_per_1000), 4),
-                fixed(user.position.bought_quote),
-                fixed(user.position.sold_quote),
-                f"{short(user.position.inventory, 6)} for {short(user.position.inventory_cost)}",
-                str(user.position.open_sells),
-            )
-            for user in each.users
-        ]
-        print_table((*columns, "inventory", "open sells"), rows)
+        rows = [_statistics(user) for user in each.users]
+        columns = [name for name in _COLUMNS if name in _FEW or not is_narrow(_WIDE)]
+        print_table(columns, [[row[name] for name in columns] for row in rows])
         if any(user.volume != decimal(user.position.bought_quote) for user in each.users):
             print(
                 "volume: what counts for this target; cost to open sells: all own trades on the symbol so far"
             )
+
+
+def _statistics(user: UserResult) -> dict[str, str]:
+    """A user's line by the columns' names."""
+    position = user.position
+    return {
+        "user": user.status.user_id,
+        "state": state_word(user.status),
+        "volume": fixed(money.text(user.volume)),
+        "cycles": str(user.status.cycles),
+        "cost": short(position.realised_cost, 4),
+        "per 1,000": "–" if user.cost_per_1000 is None else short(money.text(user.cost_per_1000), 4),
+        "bought": fixed(position.bought_quote),
+        "sold": fixed(position.sold_quote),
+        "inventory": short(position.inventory, 6),
+        "which cost": short(position.inventory_cost),
+        "open sells": str(position.open_sells),
+    }
 
 
 def collect(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from decimal import Decimal
 
 import pytest
@@ -148,6 +149,15 @@ def test_figures_of_earlier_runs_beside_a_new_volume_are_said_to_be_so(capsys, e
     volume = Decimal(20) if earlier else found.volume
     result(dataclasses.replace(found, volume=volume)).print(Format.TABLE)
     assert ("all own trades on the symbol so far" in capsys.readouterr().out) is earlier
+
+
+def test_a_narrow_terminal_shows_a_line_a_user(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    result(user()).print(Format.TABLE)
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("1 ")]
+    assert "500.25" in row
+    assert len(row) <= 80
 
 
 def test_what_a_run_came_to_stands_below_the_long_list_of_what_rests(capsys):
