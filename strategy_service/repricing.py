@@ -59,7 +59,7 @@ def put_back(turn: Turn, standing: Standing) -> bool:
     order, sell = repricing.order, repricing.order.sell
     assert sell is not None
     if not order.settled:
-        if turn.now - repricing.wished_at >= POLL_SECONDS:
+        if turn.now >= repricing.wished_at + POLL_SECONDS:
             turn.set(repricing=_wished_now(repricing, turn.now))
             turn.act(Cancel(order.order_id, sell.role, _REASON, repricing.price))
         turn.poll(order)

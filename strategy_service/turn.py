@@ -92,14 +92,14 @@ class Turn:
     def cancel_buy(self, order: Order, reason: str) -> None:
         """Wish the working leg gone, and again every second until the order says so."""
         asked_at = self.state.asked_cancel_at
-        if asked_at is None or self.now - asked_at >= POLL_SECONDS:
+        if asked_at is None or self.now >= asked_at + POLL_SECONDS:
             self.set(asked_cancel_at=self.now)
             self.act(Cancel(order.order_id, LegRole.WORKING, reason))
         self.wake((self.state.asked_cancel_at or self.now) + POLL_SECONDS)
 
     def poll(self, order: Order) -> None:
         """Query an order that was not heard of for a second: a push is only a hint."""
-        if self.now - self.state.looked_at >= POLL_SECONDS:
+        if self.now >= self.state.looked_at + POLL_SECONDS:
             self.set(looked_at=self.now)
             self.act(Find(order_id=order.order_id))
         self.wake(self.state.looked_at + POLL_SECONDS)
