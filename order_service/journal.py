@@ -8,7 +8,6 @@ queued is ever left without an answer.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -95,7 +94,7 @@ class Journal:
                 f"the journal's disk has less than {LEAST_FREE_BYTES >> 20} MiB free: nothing is placed "
                 "until there is more; cancels are taken"
             )
-            raise Denied(Kind.UNAVAILABLE, "JOURNAL_LOW_ON_SPACE", message)
+            raise Denied(Kind.UNAVAILABLE, "JOURNAL", message)
 
     async def watch_disk(self) -> None:
         """Keep the health true: look at the free space, and try again to write after a failure.
@@ -152,21 +151,22 @@ class Journal:
             self._abandon(batch, error)
             return
         self._feed.publish(transaction.published)
-        self._sound(transaction.alarms)
+        for alarm in transaction.alarms:
+            self._sound(alarm)
         for item, answer in answers:
             if not item.future.done():
                 item.future.set_result(answer)
-            _follow(item, answer)
+            if item.then is not None:
+                _follow(item.then, answer)
 
     def on_alarm(self, sound: Callable[[str], None]) -> None:
         """Call this, before anything else is decided, when the journal shows what must never happen."""
         self._listeners.append(sound)
 
-    def _sound(self, alarms: list[str]) -> None:
-        for alarm in alarms:
-            _log.critical("alarm: managed orders traded with each other", story=alarm)
-            for listener in self._listeners:
-                listener(alarm)
+    def _sound(self, alarm: str) -> None:
+        _log.critical("alarm: managed orders traded with each other", story=alarm)
+        for listener in self._listeners:
+            _follow(listener, alarm)
 
     def _decide(self, transaction: Transaction, batch: list[_Item[Any]]) -> list[tuple[_Item[Any], Any]]:
         """The answers of the decisions that stand. Raises JournalFailed when none may."""
@@ -201,16 +201,14 @@ class Journal:
             return
         try:
             self.books.rebuild()
-        except sqlite3.Error as error:
+        except Exception as error:  # of sqlite3, or of a row that is not what it was
             raise JournalFailed(f"the journal could not be read: {error}") from error
         self._stale = False
 
 
-def _follow(item: _Item[Any], answer: Any) -> None:
-    if item.then is None:
-        return
+def _follow(then: Callable[[Any], None], answer: Any) -> None:
     try:
-        item.then(answer)
+        then(answer)
     except Exception:
         # The commit stands whatever its listeners do, and so must the writer.
         _log.exception("what follows a commit failed")

@@ -125,6 +125,42 @@ async def test_a_listener_that_breaks_does_not_stop_the_writer(tmp_path: Path) -
 # ---------------------------------------------------------------------- the file
 
 
+@virtual
+async def test_a_row_that_cannot_be_read_fails_the_calls_and_not_the_writer(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        rows = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
+        (body,) = rows.execute("SELECT body FROM orders").fetchone()
+        rows.execute("UPDATE orders SET body = x'00'")
+        desk.store.failures = 1
+        for _ in range(2):  # the failed commit, and the books that cannot be rebuilt
+            with pytest.raises(JournalFailed):
+                async with asyncio.timeout(1):
+                    await desk.journal.run(lambda tx: tx.set_meta("k", "v"))
+        rows.execute("UPDATE orders SET body = ?", (body,))
+        rows.close()
+        await desk.journal.run(lambda tx: tx.set_meta("k", "v"))
+        assert not desk.journal.failed
+        assert desk.order(order).order_id == order.order_id
+
+
+@virtual
+async def test_an_alarm_whose_listener_breaks_does_not_stop_the_writer(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        heard: list[str] = []
+
+        def breaks(_: str) -> None:
+            raise RuntimeError("a defect")
+
+        desk.journal.on_alarm(breaks)
+        desk.journal.on_alarm(heard.append)
+        await desk.journal.run(lambda tx: tx.alarms.append("two of ours"))
+        await desk.journal.run(lambda tx: None)
+        assert heard == ["two of ours"]
+
+
 def test_a_second_instance_on_the_same_file_is_refused(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "j.db")
     with pytest.raises(RefuseStart, match="in use by another"):
