@@ -82,11 +82,14 @@ class StrategyResult:
 
     @property
     def reached(self) -> bool:
-        """A shared target counts for all; others are each user's own."""
+        """A shared target counts for all; others are each user's own. A stop may come with the last trade."""
+        target = decimal(self.status.target_volume)
+        there = [user.status.state in _ARRIVED or user.volume >= target for user in self.users]
+        if self.status.target_scope == "per_user":
+            return bool(there) and all(there)
         states = [user.status.state for user in self.users]
-        if self.status.target_scope != "per_user" and strategy_pb2.USER_RUN_STATE_REACHED in states:
-            return True
-        return bool(states) and all(state in _ARRIVED for state in states)
+        arrived = strategy_pb2.USER_RUN_STATE_REACHED in states or self.volume >= target
+        return bool(there) and (arrived or all(there))
 
 
 @dataclass

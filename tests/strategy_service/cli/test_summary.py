@@ -71,6 +71,15 @@ def test_a_missed_target_ends_with_1(states, scope, code):
     assert result(*users, scope=scope).exit_code == code
 
 
+def test_a_stop_that_came_with_the_last_trade_does_not_make_the_target_missed(capsys):
+    stopped = strategies.USER_RUN_STATE_STOPPED
+    found = result(user("1", stopped), user("2", stopped))  # 1500.5 each, of 3000
+    found.interrupted = True
+    found.print(Format.TABLE)
+    assert "koge: target reached, 3001 of 3000 USDT" in capsys.readouterr().out
+    assert result(user("1", stopped), user("2", stopped), scope="per_user").exit_code == 1
+
+
 def test_an_interrupted_run_ends_with_130():
     found = result(user(state=strategies.USER_RUN_STATE_STOPPED))
     found.interrupted = True
