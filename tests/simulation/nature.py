@@ -1,0 +1,120 @@
+"""What nature does to a run: outages, cut sockets, deaths, people trading by hand, ended credentials."""
+
+import asyncio
+import random
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from otopilot.instrument import Venue
+from paper_exchange.faults import FaultRule
+from paper_exchange.model import NewOrder, Refused
+from tests.simulation.scenario import MARKETS
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+TRADING_SECONDS = 35.0  # within which the drawn moments lie
+BEAT = 0.25
+ENGINE_SECONDS = (2, 15, 40)
+
+
+class Nature:
+    """Owns the course of faults that are not of one request."""
+
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
+        self._dice = random.Random(f"{sim.name}/nature")
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Let it happen."""
+        sim, scenario = self._sim, self._sim.scenario
+        for fraction in scenario.order_kills:
+            self._at(fraction, self._soon(sim.kill_order))
+        for fraction in scenario.strategy_kills:
+            self._at(fraction, self._soon(sim.kill_strategy))
+        for fraction, seconds, venue in scenario.outages:
+            self._at(fraction, lambda v=venue, s=seconds: self._outage(v, s))
+        if scenario.revoked is not None:
+            self._at(self._dice.random(), self._revoke)
+        profile = scenario.profile
+        for seconds in ENGINE_SECONDS:
+            rule = FaultRule(
+                kind="engine_delay",
+                endpoint="place*",
+                seconds=Decimal(seconds),
+                probability=Decimal(str(profile.engine_delay)) / len(ENGINE_SECONDS),
+            )
+            sim.exchange.world.faults.add(rule)
+        self._task = asyncio.ensure_future(self._go_on())
+
+    def end(self) -> None:
+        """No more of it."""
+        self._sim.at_step.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _at(self, fraction: float, what: object) -> None:
+        self._sim.network.after(fraction * TRADING_SECONDS, self._unless_healed, what)
+
+    def _unless_healed(self, what: object) -> None:
+        if self._sim.network.profile is not None:
+            what()  # type: ignore[operator]
+
+    def _soon(self, kill: object) -> object:
+        """Between any two callbacks of the next moments, not only when a timer is due."""
+
+        def later() -> None:
+            self._sim.at_step[self._sim.loop.steps + self._dice.randint(1, 300)] = kill  # type: ignore[assignment]
+
+        return later
+
+    def _outage(self, venue: Venue, seconds: float) -> None:
+        self._sim.trace.add("nature", f"{venue} is out for {seconds:.1f} s")
+        self._sim.network.out[venue] = self._sim.loop.time() + seconds
+        for socket in list(self._sim.network.sockets):
+            socket.cut(noticed=self._dice.random() < 0.5)
+
+    def _revoke(self) -> None:
+        assert self._sim.scenario.revoked is not None
+        venue, user_id = self._sim.scenario.revoked
+        self._sim.trace.add("nature", f"the credential of {venue}/{user_id} ends")
+        rule = FaultRule(kind="verification_required", venue=venue.value, user_id=user_id)
+        self._sim.exchange.world.faults.add(rule)
+
+    async def _go_on(self) -> None:
+        sim, profile = self._sim, self._sim.scenario.profile
+        cuts = profile.cuts_per_minute / 60 * BEAT
+        while True:
+            await asyncio.sleep(BEAT)
+            for socket in list(sim.network.sockets):
+                if self._dice.random() < cuts:
+                    socket.cut(noticed=self._dice.random() >= profile.half_open)
+            if sim.scenario.manual_orders and self._dice.random() < 0.02:
+                self._trade_by_hand()
+
+    def _trade_by_hand(self) -> None:
+        """A foreign BUY on a managed account, where it cannot meet a managed order (product 2)."""
+        sim = self._sim
+        strategy = self._dice.choice(sim.scenario.strategies)
+        user_id = self._dice.choice(strategy.user_ids)
+        symbol = next(market[0] for market in MARKETS if market[2] == strategy.target_token)
+        exchange = sim.exchange.world.exchange
+        market = exchange.market(symbol)
+        asks = market.book.depth("SELL", 1)
+        if not asks:
+            return
+        price = asks[0][0]
+        if any(order.symbol == symbol and order.side == "SELL" and order.price <= price for order in sim.exchange.open()):
+            return
+        quantity = market.quantity_of(Decimal(self._dice.choice((7, 15))), price)
+        terms = NewOrder(symbol=symbol, side="BUY", price=price, quantity=quantity, client_id="web_by_hand")
+        number = sim.exchange.state.world.order_id + 1
+        sim.exchange.manual.add(number)
+        try:
+            exchange.place(sim.exchange.account(strategy.venue, user_id), terms)
+        except Refused:
+            sim.exchange.manual.discard(number)
+            return
+        sim.trace.add("nature", f"{strategy.venue}/{user_id} buys {quantity} by hand at {price}, order {number}")
+        sim.exchange.moved()

@@ -1,0 +1,72 @@
+"""The strategy service as a process that can be killed: its supervisor, loops and run table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otopilot.rpc import Fault
+from strategy_service.config import TradingConfig
+from strategy_service.runs import Runs
+from strategy_service.state import StopMode
+from strategy_service.supervisor import Supervisor
+from tests.simulation.clock import SimClock
+from tests.simulation.loop import Process
+from tests.simulation.market import SimMarket
+from tests.simulation.rpc import SimOrders
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+
+class HeldConfig:
+    """A ConfigManager whose file is in memory."""
+
+    def __init__(self, config: TradingConfig) -> None:
+        self.config = config
+
+    def preview(self) -> Any:
+        """Nothing to compare with."""
+        return None
+
+    def reload(self) -> Any:
+        """Nothing to read."""
+        return None
+
+
+class StrategyProcess:
+    """One start of the strategy service."""
+
+    def __init__(self, sim: "Simulation", clock: SimClock, path: Path, config: TradingConfig, seed: str) -> None:
+        self._sim = sim
+        self.process = Process("strategy")
+        self.config = HeldConfig(config)
+        self.runs = Runs(path)
+        orders, market = SimOrders(sim, f"{seed}/calls"), SimMarket(sim, f"{seed}/prices")
+        make = lambda: Supervisor(self.config, market, orders, self.runs, clock)  # type: ignore[arg-type]  # noqa: E731
+        self.supervisor = self.process.context.run(make)
+        self.clock = clock
+        self.dead = False
+
+    def start(self, *, first: bool) -> None:
+        """Open it, and at the first start begin every strategy."""
+        self._sim.loop.spawn(self.process, self._run(first), "strategy service")
+
+    async def _run(self, first: bool) -> None:
+        await self.supervisor.open()
+        while first:
+            try:
+                await self.supervisor.start(request_id="start")
+            except Fault as fault:
+                self._sim.trace.add("strategy", f"not started: {fault.reason}")
+                await self.clock.sleep(0.5)
+            else:
+                return
+
+    def stop(self, mode: StopMode) -> Any:
+        """Wind every strategy down; the task that does it."""
+        return self._sim.loop.spawn(self.process, self.supervisor.stop(mode=mode), "stop")
+
+    def kill(self) -> None:
+        """As kill -9 does it."""
+        self.dead = True
+        self._sim.loop.kill(self.process)
+        self.runs.close()
