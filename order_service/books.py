@@ -12,16 +12,28 @@ from decimal import Decimal
 
 from order_service import fingerprint
 from order_service.fingerprint import Fingerprint, Fingerprints
-from order_service.guard import Guard, claim_of
+from order_service.guard import REPRICED_FOR, Guard, claim_of
 from order_service.ledger import FIRST_MOMENT, AccountKey, Ledger, LedgerRow, window_start
 from order_service.store import SqliteStore, StoredOrder
 from otopilot.clock import to_ms
 from otopilot.instrument import Side, Venue
 from otopilot.money import ZERO
-from otopilot.order import LegRole, Order, OrderId, RequestId, StrategyId, TradeKey, UserId, VenueOrderId
+from otopilot.order import (
+    LegRole,
+    LegStatus,
+    Order,
+    OrderId,
+    Purpose,
+    RequestId,
+    StrategyId,
+    TradeKey,
+    UserId,
+    VenueOrderId,
+)
 from otopilot.position import MemberVolume, ScopeMember, ScopeVolume, VolumeScope
 
 RECENT = 5_000
+TRADES_REMEMBERED = 50_000
 
 CycleKey = tuple[StrategyId, AccountKey]
 
@@ -53,11 +65,12 @@ class Books:
         self.buys: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
         self.venue_ids: dict[tuple[Venue, UserId, VenueOrderId], tuple[OrderId, LegRole]] = {}
         known, self.guard = self.guard, Guard()
-        self.guard.keep_foreign(known)
+        self.guard.keep_unwritten(known)
         self.fingerprints = Fingerprints()
         self.ledger = Ledger()
         self.foreign_keys: dict[AccountKey, dict[TradeKey, LedgerRow]] = defaultdict(dict)
-        self.waiting: dict[tuple[Venue, str], dict[UserId, datetime]] = defaultdict(dict)
+        # Whose trade it was, for those that are in a venue's books twice (bounded, oldest out).
+        self.traded_by: OrderedDict[tuple[Venue, str, TradeKey], LedgerRow] = OrderedDict()
         self.complete_accounts: dict[AccountKey, bool] = {}  # history read since this process started
         self.base_assets: dict[tuple[Venue, str], str] = {}
         self.owner_epoch = int(self.store.meta("owner_epoch") or 0)
@@ -81,6 +94,7 @@ class Books:
         for key, total in self.store.totals():
             self.ledger.set_total(key, total)
         for row in self.store.trades("1 = 1", ()):
+            self.note_trade(row)
             if row.order_id is None:
                 self.foreign_keys[row.account][row.trade.key] = row
             else:
@@ -255,7 +269,36 @@ class Books:
             ended = order.is_over and not held
             until = order.updated_at + fingerprint.MEMORY if ended else None
             self.fingerprints.take(print_of(order), order_id, until)
+        self._claim_repricing(order)
         return self.guard.set((order.venue, order.symbol), order_id, claim_of(order, held))
+
+    def _claim_repricing(self, order: Order) -> None:
+        """A SELL on its way to another price bars that price, until it is there (architecture 6)."""
+        market = (order.venue, order.symbol)
+        if order.purpose is Purpose.REPRICE and order.rejection is None:
+            self.guard.take_over(market, order.user_id)
+        sell = order.sell
+        wish = next((wish for wish in order.wishes if wish.reprice_to is not None), None)
+        if wish is None or wish.reprice_to is None or sell is None:
+            return
+        back = any(
+            known.purpose is Purpose.REPRICE and known.submitted_at >= wish.wished_at
+            for known in self.live_orders(account_of(order))
+        )
+        if back or order.rejection is not None or sell.status is LegStatus.FILLED:
+            self.guard.end_repricing(market, order.order_id)
+            return
+        until = order.updated_at + REPRICED_FOR if order.is_over else None
+        self.guard.reprice(market, order.order_id, order.user_id, wish.reprice_to, until)
+
+    def note_trade(self, row: LedgerRow) -> LedgerRow | None:
+        """Remember whose trade it is; returns another order's that was known under the same key."""
+        place = (row.account.venue, row.account.symbol, row.trade.key)
+        known = self.traded_by.setdefault(place, row)
+        while len(self.traded_by) > TRADES_REMEMBERED:
+            self.traded_by.popitem(last=False)
+        other = (known.account, known.trade.venue_order_id) != (row.account, row.trade.venue_order_id)
+        return known if other else None
 
     def _remember(self, order: Order) -> None:
         self.recent[order.order_id] = order

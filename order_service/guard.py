@@ -3,27 +3,23 @@
 A limit BUY at b trades at or below b, a limit SELL at s at or above s. As long as, per
 symbol, every claimed BUY is priced below every claimed SELL of every other order, no two can
 match (architecture 6). Claims cover both legs from the placing transaction until a confirmed
-end; known foreign orders of managed accounts count as far as they were seen. Pure.
+end; known foreign orders of managed accounts count as far as they were seen; a SELL that is being
+re-priced bars its new price too; and whoever waits holds others back as tickets.py says. Pure.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from otopilot.instrument import Side, Venue
-from otopilot.order import Order, OrderId, UserId
+from order_service.claims import Claim, Market, claim_of, is_freer
+from order_service.tickets import Asker, Tickets
+from otopilot.order import OrderId, UserId
 
-Market = tuple[Venue, str]  # a venue's symbol
+__all__ = ["Blocked", "Claim", "Counters", "Guard", "Market", "Verdict", "claim_of"]
 
-
-@dataclass(frozen=True)
-class Claim:
-    """The prices at which an order may trade: its BUY at or below bid, its SELL at or above ask."""
-
-    holder: str  # our order id, or foreign:<user>:<venue's id>
-    user_id: UserId
-    bid: Decimal | None
-    ask: Decimal | None
+REPRICED_FOR = timedelta(seconds=30)  # a re-pricing that nobody goes on with is given up
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,24 @@ class Verdict:
     ask: Decimal | None
 
 
+@dataclass
+class Counters:
+    """What the guard did since the process started."""
+
+    admitted: int = 0
+    lowered: int = 0  # BUYs
+    raised: int = 0  # SELLs
+    denied_by_orders: int = 0
+    denied_by_waiters: int = 0
+    waits: int = 0  # that ended with an admission
+    waited_seconds: float = 0.0
+    longest_wait_seconds: float = 0.0
+    expired_in_match: int = 0  # the venue's own prevention had to act: an alarm
+    shared_trades: int = 0  # one trade in two managed accounts: an alarm that stops everything
+
+
 class Blocked(Exception):
-    """Another managed order stands in the way at that price."""
+    """Another managed order, or one that waits longer, stands in the way at that price."""
 
     def __init__(self, price: Decimal, holder: str) -> None:
         super().__init__(f"blocked by {holder} at {price}")
@@ -43,26 +55,16 @@ class Blocked(Exception):
         self.holder = holder
 
 
-def claim_of(order: Order, held: bool) -> Claim | None:
-    """What an order claims now; a held one (absence proven, not yet released) claims all of it."""
-    bid = ask = None
-    for leg in order.legs:
-        if (order.is_over and not held) or leg.is_over:
-            continue
-        if leg.side is Side.BUY:
-            bid = leg.price
-        else:
-            ask = leg.price
-    if bid is None and ask is None:
-        return None
-    return Claim(order.order_id, order.user_id, bid, ask)
-
-
 class Guard:
     """The claims of every symbol."""
 
     def __init__(self) -> None:
         self._claims: dict[Market, dict[str, Claim]] = defaultdict(dict)
+        self._repriced: dict[Market, dict[str, tuple[Claim, datetime | None]]] = defaultdict(dict)
+        self.tickets = Tickets()
+        self.counters = Counters()
+
+    # ------------------------------------------------------------------ claims
 
     def set(self, market: Market, holder: OrderId, claim: Claim | None) -> bool:
         """Write an order's claim; none drops it. True when something became freer."""
@@ -70,7 +72,7 @@ class Guard:
         before = claims.pop(holder, None)
         if claim is not None:
             claims[holder] = claim
-        return before is not None and before != claim
+        return before is not None and is_freer(before, claim)
 
     def set_foreign(self, market: Market, user_id: UserId, claims: list[Claim]) -> bool:
         """Replace what is known of a managed account's open orders that are not ours.
@@ -82,14 +84,15 @@ class Guard:
         before = {holder: held.pop(holder) for holder in list(held) if holder.startswith(prefix)}
         for claim in claims:
             held[claim.holder] = claim
-        return any(held.get(holder) != claim for holder, claim in before.items())
+        return any(is_freer(claim, held.get(holder)) for holder, claim in before.items())
 
-    def keep_foreign(self, other: "Guard") -> None:
-        """Take over what another guard knows of orders that are not ours: no journal has them."""
+    def keep_unwritten(self, other: "Guard") -> None:
+        """Take over what another guard knows and no journal has: foreign orders, who waits, the counts."""
         for market, claims in other._claims.items():
             for holder, claim in claims.items():
                 if holder.startswith("foreign:"):
                     self._claims[market][holder] = claim
+        self.tickets, self.counters = other.tickets, other.counters
 
     def foreign_sells(self, market: Market, user_id: UserId) -> int:
         """Open SELLs of the account that are not ours, as far as seen."""
@@ -101,6 +104,33 @@ class Guard:
         """Open orders of managed accounts that are not ours, as far as seen."""
         return sum(holder.startswith("foreign:") for claims in self._claims.values() for holder in claims)
 
+    # ------------------------------------------------------------------ re-pricing
+
+    def reprice(
+        self, market: Market, order_id: OrderId, user_id: UserId, price: Decimal, until: datetime | None
+    ) -> None:
+        """An order's SELL is to go back at that price: no BUY comes to it until then."""
+        claim = Claim(f"reprice:{order_id}", user_id, None, price)
+        self._repriced[market][order_id] = (claim, until)
+
+    def end_repricing(self, market: Market, order_id: OrderId) -> None:
+        """The order's SELL will not go back."""
+        self._repriced[market].pop(order_id, None)
+
+    def take_over(self, market: Market, user_id: UserId) -> None:
+        """The SELL was put back and has a claim of its own (a user re-prices one at a time)."""
+        repriced = self._repriced[market]
+        for order_id in [key for key, (claim, _) in repriced.items() if claim.user_id == user_id]:
+            del repriced[order_id]
+
+    def keep_repricing(self, market: Market, user_id: UserId, now: datetime) -> None:
+        """The user goes on with it: it was denied just now."""
+        for order_id, (claim, until) in list(self._repriced[market].items()):
+            if claim.user_id == user_id and until is not None:
+                self._repriced[market][order_id] = (claim, now + REPRICED_FOR)
+
+    # ------------------------------------------------------------------ deciding
+
     def decide(
         self,
         market: Market,
@@ -110,9 +140,16 @@ class Guard:
         ask: Decimal | None,
         max_ask: Decimal | None,
         tick: Decimal,
+        asker: Asker | None = None,
+        now: datetime | None = None,
     ) -> Verdict:
-        """The prices a new order gets: as asked, or moved within its room. Raises Blocked."""
-        claims = self._claims[market].values()
+        """The prices a new order gets: as asked, or moved within its room. Raises Blocked.
+
+        With an asker, those who wait and go before it are in its way, too.
+        """
+        claims = list(self._in_force(market, now))
+        if asker is not None and now is not None:
+            claims.extend(list(self.tickets.ahead_of(market, asker, claims, now)))
         if bid is not None:
             lowest = min((c for c in claims if c.ask is not None), key=_ask, default=None)
             if lowest is not None and bid >= _ask(lowest):
@@ -126,6 +163,40 @@ class Guard:
                 if max_ask is None or ask > max_ask:
                     raise Blocked(_bid(highest), highest.holder)
         return Verdict(bid, ask)
+
+    def denied(self, market: Market, asker: Asker, least: Verdict, blocked: Blocked, now: datetime) -> None:
+        """A request was denied; `least`: the prices it could at most concede. It waits from now on."""
+        if blocked.holder.startswith("ticket:"):
+            self.counters.denied_by_waiters += 1
+        else:
+            self.counters.denied_by_orders += 1
+        self.tickets.leave(market, asker, least.bid, least.ask, now)
+
+    def admitted(self, market: Market, asker: Asker, asked: Verdict, got: Verdict, now: datetime) -> None:
+        """A request was admitted: it waits no more."""
+        counters = self.counters
+        counters.admitted += 1
+        counters.lowered += asked.bid != got.bid
+        counters.raised += asked.ask != got.ask
+        ticket = self.tickets.take(market, asker)
+        if ticket is not None:
+            waited = (now - ticket.since).total_seconds()
+            counters.waits += 1
+            counters.waited_seconds += waited
+            counters.longest_wait_seconds = max(counters.longest_wait_seconds, waited)
+
+    def to_ask(self, market: Market, now: datetime) -> tuple[UserId, ...]:
+        """Who waits and would be admitted now, in the order in which they go."""
+        return self.tickets.to_ask(market, self._in_force(market, now), now)
+
+    def _in_force(self, market: Market, now: datetime | None) -> Iterator[Claim]:
+        yield from self._claims[market].values()
+        repriced = self._repriced[market]
+        for order_id, (claim, until) in list(repriced.items()):
+            if now is not None and until is not None and until <= now:
+                del repriced[order_id]
+            else:
+                yield claim
 
 
 def _ask(claim: Claim) -> Decimal:

@@ -11,16 +11,18 @@ from datetime import timedelta
 from order_service.books import Books
 from order_service.fingerprint import Fingerprint
 from order_service.ledger import AccountKey
-from order_service.venues.port import VenueOrder
+from order_service.venues.port import Placed, VenueOrder
 from otopilot.instrument import Venue
 from otopilot.order import (
     LegRole,
     LegStatus,
+    News,
     Order,
     OrderId,
     OrderState,
     RejectionKind,
     Report,
+    Traded,
     UserId,
 )
 
@@ -143,3 +145,39 @@ def late_proof(books: Books, account: AccountKey, fact: VenueOrder) -> OrderId |
         if absent or order.state is OrderState.IN_DOUBT:
             return order.order_id
     return None
+
+
+class OtherOrder(Exception):
+    """News of another order of the venue's than the one this leg is known to be."""
+
+
+def check_identity(order: Order, news: News) -> None:
+    """A leg is one order at the venue for ever: a second one would be an orphan or a foreigner's."""
+    if isinstance(news, Report):
+        heard = news.venue_order_id
+    elif isinstance(news, Traded):
+        heard = news.trade.venue_order_id
+    else:
+        return
+    leg = next((leg for leg in order.legs if leg.role is news.role), None)
+    if leg is None:
+        raise OtherOrder(f"order {order.order_id} has no {news.role} leg, and yet news of it: {news!r}")
+    if leg.venue_order_id is not None and heard is not None and leg.venue_order_id != heard:
+        raise OtherOrder(
+            f"order {order.order_id}: its {news.role} leg is {leg.venue_order_id} at the venue, yet {heard}"
+        )
+
+
+def reports(placed: Placed) -> list[News]:
+    """A definite yes as news of the legs."""
+    return [
+        Report(
+            role=leg.role,
+            status=leg.status,
+            at=placed.accepted_at,
+            venue_order_id=leg.venue_order_id,
+            list_id=placed.list_id,
+            reported_quantity=leg.executed_quantity,
+        )
+        for leg in placed.legs
+    ]

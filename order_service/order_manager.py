@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from order_service import placing
+from order_service import matching, placing
 from order_service.books import Books, account_of
 from order_service.denied import Denied, JournalFailed, Kind
 from order_service.fee_values import fee_value
@@ -25,7 +25,6 @@ from order_service.transaction import Transaction
 from order_service.venues.port import (
     SELF_MATCH,
     CredentialRefused,
-    Placed,
     VenueError,
     VenueNotReached,
     VenueRefused,
@@ -220,7 +219,7 @@ class OrderManager:
             # A defect of an adapter tells nothing about what the venue did.
             _log.exception("placement raised", order_id=order.order_id)
             return [Doubted(reason=f"{type(error).__name__}: {error}", at=self._clock.now())]
-        return _reports(placed)
+        return matching.reports(placed)
 
     def _refused(self, kind: RejectionKind, error: VenueError) -> Refused:
         return Refused(kind=kind, code=error.code, message=error.message, at=self._clock.now())
@@ -333,9 +332,9 @@ class OrderManager:
         alarms: list[str],
     ) -> Order:
         try:
-            _check_identity(order, item)
+            matching.check_identity(order, item)
             after = advance(order, item)
-        except (IllegalTransition, _OtherOrder) as contradiction:
+        except (IllegalTransition, matching.OtherOrder) as contradiction:
             text = str(contradiction)
             if (order.order_id, text) not in self._noted:
                 alarms.append(text)
@@ -376,44 +375,9 @@ class OrderManager:
         }
 
 
-class _OtherOrder(Exception):
-    """News of another order of the venue's than the one this leg is known to be."""
-
-
-def _check_identity(order: Order, news: News) -> None:
-    """A leg is one order at the venue for ever: a second one would be an orphan or a foreigner's."""
-    if isinstance(news, Report):
-        heard = news.venue_order_id
-    elif isinstance(news, Traded):
-        heard = news.trade.venue_order_id
-    else:
-        return
-    leg = next((leg for leg in order.legs if leg.role is news.role), None)
-    if leg is None:
-        raise _OtherOrder(f"order {order.order_id} has no {news.role} leg, and yet news of it: {news!r}")
-    if leg.venue_order_id is not None and heard is not None and leg.venue_order_id != heard:
-        raise _OtherOrder(
-            f"order {order.order_id}: its {news.role} leg is {leg.venue_order_id} at the venue, yet {heard}"
-        )
-
-
 def _row(
     order: Order, trade: Trade, order_id: OrderId | None, values: dict[str, Decimal | None]
 ) -> LedgerRow:
     return LedgerRow(
         account=account_of(order), trade=trade, order_id=order_id, fee_value=values.get(trade.key)
     )
-
-
-def _reports(placed: Placed) -> list[News]:
-    return [
-        Report(
-            role=leg.role,
-            status=leg.status,
-            at=placed.accepted_at,
-            venue_order_id=leg.venue_order_id,
-            list_id=placed.list_id,
-            reported_quantity=leg.executed_quantity,
-        )
-        for leg in placed.legs
-    ]

@@ -5,21 +5,22 @@ guard, fingerprint and volume scope are decided together over all users and proc
 (architecture 5.2). It denies, or inserts the order as SUBMITTING; it never does a part of that.
 """
 
-import hashlib
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 
+from order_service.asking import Ask as Ask
+from order_service.asking import Circumstances as Circumstances
 from order_service.books import Books
 from order_service.denied import Denied, Kind
 from order_service.fingerprint import MOST_TICKS, Fingerprint, NoneFree
-from order_service.guard import Blocked
+from order_service.guard import Blocked, Verdict
 from order_service.ledger import AccountKey
 from order_service.transaction import Transaction
 from order_service.venues.port import FeeRates
 from otopilot import money
-from otopilot.instrument import Instrument, Side, Venue
+from otopilot.instrument import Instrument, Side
 from otopilot.money import ZERO
 from otopilot.order import (
     Leg,
@@ -27,62 +28,10 @@ from otopilot.order import (
     Order,
     OrderId,
     Purpose,
-    RequestId,
-    ScopeId,
-    StrategyId,
-    UserId,
 )
 from otopilot.position import ScopeMember, VolumeSide
 
-WAKE_FOR = timedelta(seconds=2)  # a denied request is told of a freed claim for so long (architecture 6)
-
 MOST_AHEAD = timedelta(seconds=1)  # of another service's clock
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asked for. Prices in quote per base, quantity in base."""
-
-    request_id: RequestId
-    owner_epoch: int
-    user_id: UserId
-    venue: Venue
-    symbol: str
-    strategy_id: StrategyId
-    cycle: int
-    try_number: int
-    step: int
-    scope_id: ScopeId | None
-    purpose: Purpose
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    limit_price: Decimal | None  # the guard's room: lowest for a BUY, highest for a SELL
-    pending_price: Decimal | None = None
-    max_pending_price: Decimal | None = None
-    price_confirmed_at: datetime | None = None
-    max_price_age: timedelta = timedelta(seconds=3)
-    validate_only: bool = False
-
-    @property
-    def account(self) -> AccountKey:
-        """The account and symbol it is for."""
-        return AccountKey(self.user_id, self.venue, self.symbol)
-
-    def content_hash(self) -> str:
-        """A hash of what was asked, without the epoch: a new owner repeats the old one's ids."""
-        content = msgspec.structs.replace(self, owner_epoch=0, validate_only=False)
-        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
-
-
-class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read from the venue before the transaction."""
-
-    instrument: Instrument
-    fees: FeeRates
-    last_price: Decimal
-    free_quote: Decimal
-    free_quote_at: datetime
-    has_client_ids: bool
 
 
 def find_existing(books: Books, ask: Ask) -> Order | None:
@@ -104,6 +53,26 @@ def find_existing(books: Books, ask: Ask) -> Order | None:
 
 def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
     """Insert the order, or raise Denied. For a request that made none yet, in the same transaction."""
+    guard, market, asker = tx.books.guard, (ask.venue, ask.symbol), (ask.user_id, ask.side)
+    try:
+        order = _admit(tx, ask, known, order_id, now)
+    except Denied as no:
+        if no.reason != "DENIED_GUARD" and not ask.validate_only:
+            # It would not be admitted whatever the guard said: it holds nobody back.
+            guard.tickets.take(market, asker)
+        raise
+    if ask.validate_only:
+        return order
+    sell = order.sell.price if order.sell is not None else None
+    got = Verdict(order.buy.price if order.buy is not None else None, sell)
+    guard.admitted(market, asker, ask.prices, got, now)
+    tx.set_base_asset(ask.venue, ask.symbol, known.instrument.base_asset)
+    tx.insert(order, ask.content_hash())
+    return order
+
+
+def _admit(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
+    """The order as it would be. Raises Denied."""
     if ask.owner_epoch != tx.books.owner_epoch or ask.owner_epoch < 1:
         raise _precondition(
             "STALE_OWNER",
@@ -120,10 +89,6 @@ def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
     for leg in order.legs:
         _check_filters(leg.side, leg.price, leg.quantity, known)
     _check_scope(tx.books, ask, order, known, now)
-    if ask.validate_only:
-        return order
-    tx.set_base_asset(ask.venue, ask.symbol, known.instrument.base_asset)
-    tx.insert(order, ask.content_hash())
     return order
 
 
@@ -206,23 +171,28 @@ def _check_funds(books: Books, ask: Ask, known: Circumstances) -> None:
 
 def _with_guard(books: Books, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
     """The order at the prices the guard lets it have (architecture 6). Raises Denied."""
-    buying = ask.side is Side.BUY
-    market = (ask.venue, ask.symbol)
+    guard, market, asker = books.guard, (ask.venue, ask.symbol), (ask.user_id, ask.side)
+    asked, least = ask.prices, ask.least_prices
     try:
-        verdict = books.guard.decide(
+        verdict = guard.decide(
             market,
-            bid=ask.price if buying else None,
-            min_bid=ask.limit_price if buying else None,
-            ask=ask.pending_price if buying else ask.price,
-            max_ask=ask.max_pending_price if buying else ask.limit_price,
+            bid=asked.bid,
+            min_bid=least.bid,
+            ask=asked.ask,
+            max_ask=least.ask,
             tick=known.instrument.tick_size,
+            asker=asker,
+            now=now,
         )
     except Blocked as blocked:
-        books.waiting[market][ask.user_id] = now + WAKE_FOR
+        if not ask.validate_only:
+            guard.denied(market, asker, least, blocked, now)
+            if ask.purpose is Purpose.REPRICE:
+                guard.keep_repricing(market, ask.user_id, now)
         raise _precondition(
             "DENIED_GUARD",
-            f"order {blocked.holder} at {money.text(blocked.price)} could trade with this one: "
-            "managed orders never match each other",
+            f"{blocked.holder} at {money.text(blocked.price)} could trade with this one, or waits for its "
+            "turn before it: managed orders never match each other",
             blocking_price=money.text(blocked.price),
             blocking_order_id=blocked.holder,
         ) from None

@@ -27,7 +27,7 @@ BALANCES_FOR = timedelta(seconds=30)
 BALANCES_AT_MOST_EVERY = timedelta(seconds=1)
 
 # Stopped for what was seen, not for the credential: no placement, and all care for what is there.
-LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order"})
+LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order", "self_match"})
 
 SessionKey = tuple[Venue, UserId]
 _log = log.get("sessions")
@@ -190,3 +190,10 @@ class Sessions:
     async def stop(self, session: Session, code: str, reason: str) -> None:
         """This user cannot go on without a person; nobody else is touched."""
         await self.set_state(session, UserState.STOPPED, code, reason)
+
+    def bar_all(self, code: str, reason: str) -> list[Session]:
+        """Nobody places from this moment on; returns those to `stop`, which keeps it over restarts."""
+        barred = [session for session in self.all() if session.state is not UserState.STOPPED]
+        for session in barred:
+            session.state, session.reason_code, session.reason = UserState.STOPPED, code, reason
+        return barred

@@ -16,6 +16,9 @@ from otopilot.instrument import Instrument, Side, Venue
 from otopilot.money import ZERO
 from otopilot.order import LegRole, LegStatus, Order, Trade, VenueOrderId
 
+# The expiry_reason of an order that the venue's own self-match prevention ended.
+SELF_MATCH = "self_match_prevented"
+
 
 class VenueError(Exception):
     """A venue call failed. `code` is the venue's, or a short word of ours."""

@@ -27,6 +27,7 @@ from order_service.venues.fields import (
     whole_of,
 )
 from order_service.venues.port import (
+    SELF_MATCH,
     AssetBalance,
     BalancePushed,
     CredentialRefused,
@@ -328,9 +329,9 @@ def _event_trade(event: Row, found: VenueOrder) -> Trade:
 
 
 def _reason(raw_status: str, said: str) -> str:
-    """Why an order ended, in the venue's word; a prevented self-match names itself by its status."""
+    """Why an order ended, in the venue's word; a prevented self-match, told by the status, in the port's."""
     if raw_status == "EXPIRED_IN_MATCH":
-        return raw_status
+        return SELF_MATCH
     return said if raw_status in ("EXPIRED", "REJECTED") and said != "NONE" else ""
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from order_service.venues.port import (
+    SELF_MATCH,
     AssetBalance,
     BalancePushed,
     CredentialRefused,
@@ -66,7 +67,7 @@ async def test_no_such_order_is_none_and_no_other_failure_is() -> None:
 async def test_a_prevented_self_match_is_an_expiry_that_names_itself() -> None:
     _, account = account_of({"/order": reply(fixture("spot/rest_order_query_expired_in_match"))})
     found = await account.look_up(with_ids(), LegRole.WORKING)
-    assert (found.status, found.expiry_reason) == (LegStatus.EXPIRED, "EXPIRED_IN_MATCH")
+    assert (found.status, found.expiry_reason) == (LegStatus.EXPIRED, SELF_MATCH)
 
 
 @pytest.mark.parametrize(

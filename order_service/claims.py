@@ -1,0 +1,52 @@
+"""The prices at which an order may trade, as the guard compares them (architecture 6). Pure."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from otopilot.instrument import Side, Venue
+from otopilot.order import Order, OrderState, UserId
+
+Market = tuple[Venue, str]  # a venue's symbol
+
+_PASSING = frozenset({OrderState.SUBMITTING, OrderState.WORKING})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The prices at which an order may trade: its BUY at or below bid, its SELL at or above ask."""
+
+    holder: str  # our order id, foreign:<user>:<venue's id>, reprice:<order id> or ticket:<user>:<side>
+    user_id: UserId
+    bid: Decimal | None
+    ask: Decimal | None
+    passing: bool = False  # its BUY is merely in flight: it fills, or is cancelled in a moment
+
+    def conflicts(self, other: "Claim") -> bool:
+        """Could the two trade with each other?"""
+        buys = self.bid is not None and other.ask is not None and self.bid >= other.ask
+        return buys or (self.ask is not None and other.bid is not None and other.bid >= self.ask)
+
+
+def claim_of(order: Order, held: bool) -> Claim | None:
+    """What an order claims now; a held one (absence proven, not yet released) claims all of it."""
+    bid = ask = None
+    for leg in order.legs:
+        if (order.is_over and not held) or leg.is_over:
+            continue
+        if leg.side is Side.BUY:
+            bid = leg.price
+        else:
+            ask = leg.price
+    if bid is None and ask is None:
+        return None
+    passing = bid is not None and not held and order.state in _PASSING
+    return Claim(order.order_id, order.user_id, bid, ask, passing)
+
+
+def is_freer(before: Claim, after: Claim | None) -> bool:
+    """Does what it claims now leave more room than what it claimed before?"""
+    if after is None:
+        return True
+    lower = before.bid is not None and (after.bid is None or after.bid < before.bid)
+    higher = before.ask is not None and (after.ask is None or after.ask > before.ask)
+    return lower or higher
