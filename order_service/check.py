@@ -21,6 +21,8 @@ from otopilot.money import ZERO
 from otopilot.order import IllegalTransition, News, Order, advance
 
 MOST_FINDINGS = 5
+# What reading a damaged file raises; sqlite3 cannot even decode some of its own complaints.
+UNREADABLE = (sqlite3.Error, ValueError)
 
 
 class Damaged(Exception):
@@ -46,9 +48,12 @@ class Sound:
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:
-    """A file in which nothing was ever made."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return not tables and not _version(connection)
+    """A file in which nothing was ever made. Raises Damaged."""
+    try:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return not tables and not _version(connection)
+    except UNREADABLE as error:
+        raise Damaged(f"it cannot be read: {error}") from error
 
 
 def verify(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
@@ -63,7 +68,7 @@ def verify(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise Damaged(f"it cannot be read: {error}") from error
 
 

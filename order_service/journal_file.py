@@ -62,7 +62,7 @@ def open_for_writing(path: Path, lock: Lock) -> sqlite3.Connection:
         _check_or_make(connection, path, lock)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-    except sqlite3.Error as error:
+    except check.UNREADABLE as error:
         connection.close()
         raise RefuseStart(f"{path} is not a usable journal ({error}): {RESTORE}") from error
     except RefuseStart:
@@ -72,23 +72,23 @@ def open_for_writing(path: Path, lock: Lock) -> sqlite3.Connection:
 
 
 def _check_or_make(connection: sqlite3.Connection, path: Path, lock: Lock) -> None:
-    if check.is_empty(connection):
-        if lock.epoch():
-            raise RefuseStart(
-                f"{path} is empty, and yet a journal was here (instance {lock.epoch()}): {RESTORE}; "
-                f"to begin a new one on purpose remove {path}.lock"
-            )
-        from order_service import schema  # SQLAlchemy: only a new journal needs it
-
-        connection.execute("PRAGMA journal_mode=WAL")
-        schema.create(connection)
-        return
     try:
-        check.verify(connection)
+        if not check.is_empty(connection):
+            check.verify(connection)
+            return
     except check.Damaged as damage:
         raise RefuseStart(f"{path} is damaged ({damage}): {RESTORE}") from damage
     except check.OtherSchema as other:
         raise RefuseStart(f"{path}: {other}; {way_out(other)}") from other
+    if lock.epoch():
+        raise RefuseStart(
+            f"{path} is empty, and yet a journal was here (instance {lock.epoch()}): {RESTORE}; "
+            f"to begin a new one on purpose remove {path}.lock"
+        )
+    from order_service import schema  # SQLAlchemy: only a new journal needs it
+
+    connection.execute("PRAGMA journal_mode=WAL")
+    schema.create(connection)
 
 
 def way_out(other: check.OtherSchema) -> str:

@@ -74,7 +74,7 @@ class SqliteStore:
         try:
             self._write = journal_file.open_for_writing(path, self._lock)
             self.instance_epoch = self._mint_epoch()
-        except RefuseStart:
+        except BaseException:
             self._lock.release()
             raise
         self._read = journal_file.connect(path)
@@ -124,7 +124,7 @@ class SqliteStore:
             values = ("instance_epoch", str(epoch))
             self._write.execute(records.REPLACE["meta"], (*values, records.checksum("meta", values)))
             self._write.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             self._write.close()
             raise RefuseStart(f"{self._path} cannot be written: {error}") from error
         self._lock.note_epoch(epoch)
