@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers check protos clean lock
+.PHONY: help setup run test test-containers faults kills check protos clean lock
 
 SHELL := /bin/sh
 VENV := .venv
@@ -50,6 +50,12 @@ test: $(VENV)/.stubs ## Run the tests
 
 test-containers: $(VENV)/.stubs ## Run the containers for real (needs a Docker engine and Compose)
 	@$(BIN)/python -m pytest tests/containers
+
+faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails, then compare all books (LISTS=n)
+	@$(BIN)/python -m tests.faults.run --lists $(or $(LISTS),10000)
+
+kills: $(VENV)/.stubs ## kill -9 the order service at every failpoint; show how long it takes to recover
+	@$(BIN)/python -m tests.faults.kills
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

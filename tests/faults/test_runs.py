@@ -1,0 +1,34 @@
+"""The fault run and the kill sweep in small, over real processes; `make faults` and `make kills` are whole."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import kills, run
+
+# One of each kind: nothing sent yet, written and not sent, sent and not learned, cancel, sweep.
+A_FEW = tuple(
+    one
+    for one in kills.FAILPOINTS
+    if one[0] in ("journal.after_commit", "place.after_send", "cancel.before_send", "sweep.before_commit")
+)
+
+
+@pytest.mark.timeout(180)
+async def test_two_hundred_lists_survive_every_fault_and_the_books_agree_to_the_last_digit(
+    tmp_path: Path,
+) -> None:
+    verdict = await run.run(tmp_path, lists=200, users=20, seconds=60)
+    assert verdict.differences == []
+    figures = verdict.figures
+    assert figures["placed"] >= 200
+    assert figures["doubled"] == figures["orphaned"] == figures["still in doubt"] == 0
+    assert figures["ever in doubt"] > 0
+    assert figures["filled"] > 50
+
+
+@pytest.mark.timeout(180)
+async def test_an_order_service_killed_at_any_failpoint_recovers_and_trades_on(tmp_path: Path) -> None:
+    deaths = await kills.sweep(tmp_path, A_FEW)
+    assert [death.failpoint for death in deaths] == [name for name, _ in A_FEW]
+    assert [death.differences for death in deaths] == [[] for _ in deaths]
