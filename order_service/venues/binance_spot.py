@@ -41,6 +41,7 @@ RENEW_SECONDS = 23 * 3600.0  # the venue drops a socket after 24 hours
 MAX_SYMBOLS = 1000
 PAGE_ROWS = 1000
 MAX_PAGES = 200
+MOST_WINDOWS = 7
 _WINDOW = timedelta(hours=24) - timedelta(milliseconds=1)
 _GOING = ("serverShutdown", "eventStreamTerminated")
 
@@ -219,9 +220,10 @@ class SpotAccount:
 
     async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
         """Every trade of the account on the symbol at or after `since`, oldest first."""
-        return await self._sweep(
+        found = await self._sweep(
             "/api/v3/myTrades", symbol, since, spot.trades, "fromId", lambda trade: trade.key
         )
+        return tuple(trade for trade in found if trade.traded_at >= since)
 
     async def balances(self) -> tuple[AssetBalance, ...]:
         """Every balance that is not zero."""
@@ -247,9 +249,17 @@ class SpotAccount:
         id_name: str,
         id_of: Callable[[R], str],
     ) -> tuple[R, ...]:
-        """Windows of at most 24 hours until one has something, then page on by id to the end."""
+        """Windows of at most 24 hours until one has something, then page on by id to the end.
+
+        What goes back further than a few windows is read by id from the first on: years of empty
+        days would cost a request each.
+        """
         offset = timedelta(milliseconds=await self._venue.rest.server_clock.offset_ms())
         start, end = since, self._venue.clock.now() + offset
+        if end - start > MOST_WINDOWS * _WINDOW:
+            query = {"symbol": symbol, id_name: "1", "limit": str(PAGE_ROWS)}
+            first = await self._get(path, query, parse)
+            return await self._rest_of(path, {"symbol": symbol}, first, parse, id_name, id_of)
         while start <= end:
             query = {
                 "symbol": symbol,
