@@ -123,7 +123,14 @@ class OrderManager:
         if sending is None:
             return order
         await asyncio.wait((sending,), timeout=received + ANSWER_WITHIN_SECONDS - self._clock.monotonic())
-        return self.books.order(order_id) or order
+        return await self._as_committed(order)
+
+    async def _as_committed(self, order: Order) -> Order:
+        """The order as the disk has it: the books may be ahead of it, and a kill takes that back."""
+        try:
+            return await self._journal.run(lambda tx: tx.books.order(order.order_id) or order)
+        except (JournalFailed, Denied):
+            return order  # as it was placed: no failure of this reading says that no order exists
 
     def _decide(
         self, tx: Transaction, ask: Ask, session: Session, known: Circumstances, order_id: OrderId
