@@ -14,10 +14,12 @@ import msgspec
 from order_service.venues.fields import (
     Row,
     Unreadable,
+    above_zero_of,
     amount_of,
     decode,
     id_of,
     moment_of,
+    not_negative_of,
     number_of,
     positive_of,
     row_of,
@@ -213,12 +215,12 @@ def order(row: Row) -> VenueOrder:
         venue_order_id=VenueOrderId(number_of(row, "orderId")),
         symbol=id_of(row, "symbol"),
         side=_side(row, "side"),
-        price=amount_of(row, "price"),
-        quantity=amount_of(row, "origQty"),
+        price=not_negative_of(row, "price"),
+        quantity=not_negative_of(row, "origQty"),
         status=_STATUSES.get(raw),
         raw_status=raw,
-        executed_quantity=amount_of(row, "executedQty", ZERO),
-        executed_quote=amount_of(row, "cumQuote", ZERO),
+        executed_quantity=not_negative_of(row, "executedQty", ZERO),
+        executed_quote=not_negative_of(row, "cumQuote", ZERO),
         list_id=None if list_id in ("", "-1") else list_id,
         role=_ROLES.get(text_of(row, "contingencyOrderPosition", "")),
         created_at=moment_of(row, "time"),
@@ -252,10 +254,10 @@ def trade(row: Row) -> Trade:
     return Trade(
         key=TradeKey(f"{order_id}:{number_of(row, 'pageId')}"),
         side=_side(row, "side"),
-        price=amount_of(row, "price"),
-        quantity=amount_of(row, "qty"),
-        quote=amount_of(row, "quoteQty"),
-        fee=Fee(id_of(row, "commissionAsset"), amount_of(row, "commission")),
+        price=above_zero_of(row, "price"),
+        quantity=above_zero_of(row, "qty"),
+        quote=not_negative_of(row, "quoteQty"),
+        fee=Fee(id_of(row, "commissionAsset"), not_negative_of(row, "commission")),
         traded_at=moment_of(row, "time"),
         venue_order_id=VenueOrderId(order_id),
     )
@@ -291,7 +293,7 @@ def last_price(data: Any) -> Decimal:
     found = rows_of(data, "data")
     if not found:
         raise Unreadable("data: no trade")
-    return amount_of(max(found, key=lambda row: whole_of(row, "T")), "p")
+    return above_zero_of(max(found, key=lambda row: whole_of(row, "T")), "p")
 
 
 def listen_key(data: Any) -> str:
@@ -309,12 +311,12 @@ def pushed(message: Row) -> list[StreamNews]:
         venue_order_id=VenueOrderId(number_of(data, "i")),
         symbol=id_of(data, "s"),
         side=_side(data, "S"),
-        price=amount_of(data, "p"),
-        quantity=amount_of(data, "q"),
+        price=not_negative_of(data, "p"),
+        quantity=not_negative_of(data, "q"),
         status=_STATUSES.get(raw),
         raw_status=raw,
-        executed_quantity=amount_of(data, "z", ZERO),
-        executed_quote=amount_of(data, "Z", ZERO),
+        executed_quantity=not_negative_of(data, "z", ZERO),
+        executed_quote=not_negative_of(data, "Z", ZERO),
         list_id=text_of(data, "il", "") or None,
         role=_ROLES.get(text_of(data, "cp", "")),
         created_at=moment_of(data, "O", "T"),

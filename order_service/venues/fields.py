@@ -85,6 +85,22 @@ def amount_of(row: Row, key: str, default: Decimal | None = None) -> Decimal:
     return Decimal(value)
 
 
+def not_negative_of(row: Row, key: str, default: Decimal | None = None) -> Decimal:
+    """An amount of something there is: zero or more (reliability 60)."""
+    value = amount_of(row, key, default)
+    if value < 0:
+        raise Unreadable(f"{key}: below zero")
+    return value
+
+
+def above_zero_of(row: Row, key: str) -> Decimal:
+    """An amount of something that happened: nothing trades at no price or in no quantity (reliability 60)."""
+    value = amount_of(row, key)
+    if value <= 0:
+        raise Unreadable(f"{key}: not above zero")
+    return value
+
+
 def positive_of(row: Row, key: str) -> Decimal | None:
     """An amount whose zero or absence means "no such rule"."""
     value = amount_of(row, key, ZERO)

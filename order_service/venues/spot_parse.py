@@ -14,11 +14,13 @@ import msgspec
 from order_service.venues.fields import (
     Row,
     Unreadable,
+    above_zero_of,
     amount_of,
     decode,
     flag_of,
     id_of,
     moment_of,
+    not_negative_of,
     number_of,
     positive_of,
     row_of,
@@ -209,11 +211,11 @@ def order(row: Row) -> VenueOrder:
         venue_order_id=VenueOrderId(number_of(row, "orderId")),
         symbol=id_of(row, "symbol"),
         side=_side(text_of(row, "side")),
-        price=amount_of(row, "price"),
-        quantity=amount_of(row, "origQty", ZERO),  # absent on an unreleased OPO leg
+        price=not_negative_of(row, "price"),
+        quantity=not_negative_of(row, "origQty", ZERO),  # absent on an unreleased OPO leg
         status=_STATUSES.get(raw),
         raw_status=raw,
-        executed_quantity=amount_of(row, "executedQty"),
+        executed_quantity=not_negative_of(row, "executedQty"),
         executed_quote=max(ZERO, amount_of(row, "cummulativeQuoteQty", ZERO)),
         client_id=text_of(row, "origClientOrderId", "") or text_of(row, "clientOrderId", ""),
         list_id=None if list_id == "-1" else list_id,
@@ -233,10 +235,10 @@ def trade(row: Row) -> Trade:
     return Trade(
         key=TradeKey(number_of(row, "id")),
         side=Side.BUY if flag_of(row, "isBuyer") else Side.SELL,
-        price=amount_of(row, "price"),
-        quantity=amount_of(row, "qty"),
-        quote=amount_of(row, "quoteQty"),
-        fee=Fee(id_of(row, "commissionAsset"), amount_of(row, "commission")),
+        price=above_zero_of(row, "price"),
+        quantity=above_zero_of(row, "qty"),
+        quote=not_negative_of(row, "quoteQty"),
+        fee=Fee(id_of(row, "commissionAsset"), not_negative_of(row, "commission")),
         traded_at=moment_of(row, "time"),
         venue_order_id=VenueOrderId(number_of(row, "orderId")),
     )
@@ -273,7 +275,7 @@ def fee_rates(answer: Any) -> FeeRates:
 
 def last_price(answer: Any) -> Decimal:
     """The price of ticker/price."""
-    return amount_of(row_of(answer, "ticker"), "price")
+    return above_zero_of(row_of(answer, "ticker"), "price")
 
 
 def server_time_ms(answer: Any) -> int:
@@ -296,12 +298,12 @@ def pushed(event: Row) -> list[StreamNews]:
         venue_order_id=VenueOrderId(number_of(event, "i")),
         symbol=id_of(event, "s"),
         side=_side(text_of(event, "S")),
-        price=amount_of(event, "p"),
-        quantity=amount_of(event, "q"),
+        price=not_negative_of(event, "p"),
+        quantity=not_negative_of(event, "q"),
         status=_STATUSES.get(raw),
         raw_status=raw,
-        executed_quantity=amount_of(event, "z"),
-        executed_quote=amount_of(event, "Z", ZERO),
+        executed_quantity=not_negative_of(event, "z"),
+        executed_quote=not_negative_of(event, "Z", ZERO),
         # A cancel gives the order a new client id and tells the old one beside it (3.4).
         client_id=text_of(event, "C", "") or text_of(event, "c"),
         list_id=None if list_id == "-1" else list_id,
@@ -319,10 +321,10 @@ def _event_trade(event: Row, found: VenueOrder) -> Trade:
     return Trade(
         key=TradeKey(number_of(event, "t")),
         side=found.side,
-        price=amount_of(event, "L"),
-        quantity=amount_of(event, "l"),
-        quote=amount_of(event, "Y"),
-        fee=Fee(text_of(event, "N", ""), amount_of(event, "n", ZERO)),
+        price=above_zero_of(event, "L"),
+        quantity=above_zero_of(event, "l"),
+        quote=not_negative_of(event, "Y"),
+        fee=Fee(text_of(event, "N", ""), not_negative_of(event, "n", ZERO)),
         traded_at=moment_of(event, "T"),
         venue_order_id=found.venue_order_id,
     )
