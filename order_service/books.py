@@ -176,10 +176,11 @@ class Books:
             sell = order.sell
             if sell is None or (order.rejection is not None and order.order_id not in self.held):
                 continue
-            if order.buy is None:
+            if order.buy is None or sell.status is LegStatus.OPEN:
+                # On the book it takes all of its size, also where the fee came from other free base (OPO).
                 covered += sell.unfilled
                 continue
-            # A pending SELL covers only what its own BUY brought in so far.
+            # A SELL that is not released covers only what its own BUY brought in so far.
             fees = (fee.amount for fee in order.buy.fees if fee.asset == self.base_asset(account))
             received = order.buy.filled_quantity - sum(fees, ZERO)
             covered += max(ZERO, min(sell.unfilled, received - sell.filled_quantity))
