@@ -13,6 +13,7 @@ from order_service.admin_servicer import OrderAdminServicer
 from order_service.care import Care
 from order_service.credentials import CredentialError, Vault
 from order_service.feed import Feed
+from order_service.gate import GatedTransport
 from order_service.journal import Journal
 from order_service.keeper import Keeper
 from order_service.order_manager import OrderManager
@@ -58,11 +59,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         transport = binance.live_transport(clock) if live else binance.paper_transport(settings, clock)
         stack.push_async_callback(transport.aclose)
         make = binance.live_venues if live else binance.paper_venues
-        ports = make(settings, transport, clock)
+        limits = binance.limits(settings)
+        budgets = {venue: RateBudget(venue, clock, limits[venue]) for venue in limits}
+        ports = make(settings, transport, clock, lambda v, way: GatedTransport(way, budgets[v], clock))
         worlds = Worlds(journal)
         for port in ports.values():
             await _refuse_other_world(worlds, port)
-        budgets = {venue: RateBudget(venue, clock) for venue in ports}
         sessions = Sessions(journal)
         hold = timedelta(seconds=settings.order.absence_hold_seconds)
         manager = OrderManager(journal, sessions, budgets, clock, tasks, hold)

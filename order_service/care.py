@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from order_service import matching
 from order_service.denied import JournalFailed
 from order_service.order_manager import DOUBT_AFTER_SECONDS, OrderManager
+from order_service.rate_budget import Priority
 from order_service.resolution import Resolution
 from order_service.sessions import Session, Sessions
 from order_service.venues.port import (
@@ -107,7 +108,8 @@ class Care:
             await self._wait(patient, LONGEST_PAUSE)
             return
         try:
-            await session.budget.wait_open()
+            wished = _wished(order) is not None
+            await session.budget.wait_open(Priority.CANCEL if wished else Priority.DOUBT)
             await self._treat_with(session, order, patient)
         except CredentialRefused as refusal:
             await self._sessions.stop(session, refusal.code, refusal.message)
@@ -144,12 +146,12 @@ class Care:
             if due and not await self._wait(patient, due[0]):
                 await self.ask(session, order)
 
-    async def ask(self, session: Session, order: Order) -> None:
+    async def ask(self, session: Session, order: Order, priority: Priority = Priority.DOUBT) -> None:
         """Ask the venue for each leg that is not over, and learn what is new."""
         for leg in order.legs:
             if leg.is_over or (leg.venue_order_id is None and not leg.client_id):
                 continue
-            fact = await session.account.look_up(order, leg.role)
+            fact = await session.account.at(priority).look_up(order, leg.role)
             if fact is None:
                 continue
             if (word := matching.unknown_word(fact)) is not None:

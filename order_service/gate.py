@@ -1,84 +1,162 @@
-"""An account behind its venue's breaker: during a ban nothing leaves, whoever asks (architecture 5.4, 7).
+"""What stands between a venue's adapter and the world: the budget, for each call and at the very door.
 
-Callers wait for the budget before they begin; this holds also for what they had begun.
+A GatedAccount takes each call's permit from the budget, by its priority, and notes bans and counts; a
+GatedTransport lets nothing out during a ban, whoever asks: public reads and connects, too
+(architecture 5.4, 5.9, reliability 5, 6, 27).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from order_service.rate_budget import RateBudget
+from order_service.rate_budget import Priority, RateBudget
 from order_service.venues.port import (
     Account,
     AssetBalance,
     FeeRates,
     Placed,
     RateLimited,
+    Response,
+    Socket,
+    StreamDown,
+    StreamNews,
     StreamSink,
+    TooManyOrders,
+    Transport,
     VenueNotReached,
     VenueOrder,
 )
-from otopilot.order import LegRole, Order, Trade, VenueOrderId
+from otopilot.clock import Clock
+from otopilot.order import LegRole, Order, Trade, UserId, VenueOrderId
 
 T = TypeVar("T")
 
 
 class GatedAccount:
-    """An Account that notes bans and keeps them. Calls raise RateLimited while one is in force."""
+    """An Account that keeps to the budget. Calls raise RateLimited while a ban is in force."""
 
-    def __init__(self, account: Account, budget: RateBudget) -> None:
+    def __init__(
+        self, account: Account, budget: RateBudget, user_id: UserId, reads: Priority = Priority.DOUBT
+    ) -> None:
         self._account = account
         self._budget = budget
+        self._user_id = user_id
+        self._reads = reads
+
+    def at(self, reads: Priority) -> "GatedAccount":
+        """The same account, its reads at another priority."""
+        return GatedAccount(self._account, self._budget, self._user_id, reads)
 
     async def place(self, order: Order) -> Placed:
-        """As the account's; VenueNotReached during a ban."""
+        """As the account's, under the permit taken before; VenueNotReached during a ban."""
         until = self._budget.closed_until()
         if until is not None:
             raise VenueNotReached("banned", f"the venue takes no requests before {until.isoformat()}")
-        return await self._ask(lambda: self._account.place(order))
+        try:
+            placed = await self._account.place(order)
+        except RateLimited as ban:
+            self._budget.close_until(ban)
+            raise
+        except TooManyOrders as refusal:
+            self._budget.too_many_orders(self._user_id, refusal)
+            raise
+        self._budget.heard_orders(self._user_id, dict(placed.order_counts))
+        return placed
 
     async def cancel(self, order: Order, role: LegRole) -> None:
         """As the account's."""
-        await self._ask(lambda: self._account.cancel(order, role))
+        await self._ask("cancel", lambda: self._account.cancel(order, role), Priority.CANCEL)
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """As the account's."""
-        return await self._ask(lambda: self._account.open_orders(symbol))
+        return await self._ask("open_orders", lambda: self._account.open_orders(symbol))
 
     async def order_history(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
         """As the account's."""
-        return await self._ask(lambda: self._account.order_history(symbol, since))
+        return await self._ask("order_history", lambda: self._account.order_history(symbol, since))
 
     async def look_up(self, order: Order, role: LegRole) -> VenueOrder | None:
         """As the account's."""
-        return await self._ask(lambda: self._account.look_up(order, role))
+        return await self._ask("look_up", lambda: self._account.look_up(order, role))
 
     async def trades_of(self, symbol: str, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:
         """As the account's."""
-        return await self._ask(lambda: self._account.trades_of(symbol, venue_order_id))
+        return await self._ask("trades_of", lambda: self._account.trades_of(symbol, venue_order_id))
 
     async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
         """As the account's."""
-        return await self._ask(lambda: self._account.trades_since(symbol, since))
+        return await self._ask("trades_since", lambda: self._account.trades_since(symbol, since))
 
     async def balances(self) -> tuple[AssetBalance, ...]:
         """As the account's."""
-        return await self._ask(self._account.balances)
+        return await self._ask("balances", self._account.balances)
 
     async def fee_rates(self, symbol: str) -> FeeRates:
         """As the account's."""
-        return await self._ask(lambda: self._account.fee_rates(symbol))
+        return await self._ask("fee_rates", lambda: self._account.fee_rates(symbol))
 
     async def run_stream(self, sink: StreamSink) -> None:
-        """As the account's: it waits out a ban by itself."""
-        await self._account.run_stream(sink)
+        """As the account's: it waits out a ban by itself, and tells of one it meets."""
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        def hear(news: StreamNews) -> None:
+            if isinstance(news, StreamDown) and news.ban is not None:
+                self._budget.close_until(news.ban)
+            sink(news)
+
+        await self._account.run_stream(hear)
+
+    async def _ask(self, name: str, call: Callable[[], Awaitable[T]], priority: Priority | None = None) -> T:
+        self._refuse_if_closed()
+        weight = self._budget.limits.weights.get(name, 1)
+        async with self._budget.request(self._reads if priority is None else priority, weight):
+            try:
+                return await call()
+            except RateLimited as refusal:
+                self._budget.close_until(refusal)
+                raise
+
+    def _refuse_if_closed(self) -> None:
         until = self._budget.closed_until()
         if until is not None:
             raise RateLimited("banned", f"the venue takes no requests before {until.isoformat()}", until)
-        try:
-            return await call()
-        except RateLimited as refusal:
-            self._budget.close_until(refusal)
-            raise
+
+
+class GatedTransport:
+    """A Transport that counts what leaves, hears what the venue says of its limits, and keeps bans."""
+
+    def __init__(self, transport: Transport, budget: RateBudget, clock: Clock) -> None:
+        self._transport = transport
+        self._budget = budget
+        self._clock = clock
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_seconds: float,
+        not_after: datetime | None = None,
+    ) -> Response:
+        """As the transport's; VenueNotReached during a ban."""
+        self._budget.count_request()
+        response = await self._transport.request(
+            method, url, headers=headers, body=body, timeout_seconds=timeout_seconds, not_after=not_after
+        )
+        ban = self._budget.limits.ban(response, self._clock.now())
+        if ban is not None:
+            self._budget.close_until(ban)
+        used = self._budget.limits.used_weight(response)
+        if used is not None:
+            self._budget.heard_used(used)
+        return response
+
+    async def connect(self, url: str) -> Socket:
+        """As the transport's; VenueNotReached during a ban and beyond the limit of connections."""
+        self._budget.count_connect()
+        return await self._transport.connect(url)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()

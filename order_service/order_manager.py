@@ -108,17 +108,24 @@ class OrderManager:
             return existing
         self._journal.require_space()
         session = self._sessions.require_ready(ask.venue, ask.user_id)
-        self._budgets[ask.venue].permit_placement()
-        circumstances = await self._circumstances(session, ask)
-        self._budgets[ask.venue].permit_placement()
+        budget, count = self._budgets[ask.venue], 1 if ask.pending_price is None else 2
+        permit = await budget.permit_placement(ask.user_id, count, BEGIN_WITHIN_SECONDS)
         order_id = OrderId(self._clock.new_id())
-        failpoints.hit("place.before_commit")
-        order = await self._journal.run(
-            lambda tx: self._decide(tx, ask, session, circumstances, order_id),
-            begin_before=received + BEGIN_WITHIN_SECONDS,
-            # Not here below: a caller that has gone must not leave a journaled order unsent.
-            then=lambda placed: self._begin_sending(session, placed, order_id, ask),
-        )
+        try:
+            circumstances = await self._circumstances(session, ask)
+            budget.refuse_if_closed()
+            failpoints.hit("place.before_commit")
+            order = await self._journal.run(
+                lambda tx: self._decide(tx, ask, session, circumstances, order_id),
+                begin_before=received + BEGIN_WITHIN_SECONDS,
+                # Not here below: a caller that has gone must not leave a journaled order unsent.
+                then=lambda placed: self._begin_sending(session, placed, order_id, ask),
+            )
+        except (Denied, JournalFailed):
+            permit.give_back()
+            raise
+        if ask.validate_only or order.order_id != order_id:
+            permit.give_back()
         sending = self._sending.get(order_id)
         if sending is None:
             return order
@@ -157,6 +164,7 @@ class OrderManager:
     async def _circumstances(self, session: Session, ask: Ask) -> Circumstances:
         try:
             async with asyncio.timeout(BEGIN_WITHIN_SECONDS):
+                await session.port.ready()
                 instrument = await session.port.instrument(ask.symbol)
                 needed = ask.quantity * ask.price
                 free, read_at = await session.free(instrument.quote_asset, at_least=needed)
@@ -280,16 +288,22 @@ class OrderManager:
         values = await self._fee_values(order_id, news)
         before: list[int] = []
         alarms: list[str] = []
+        first_fills = 0
 
         def decide(tx: Transaction) -> Order:
+            nonlocal first_fills
             order = tx.books.order(order_id)
             assert order is not None, order_id
             before.append(order.version)
+            unfilled = sum(not leg.filled_quantity for leg in order.legs)
             for item in news:
                 order = self._apply(tx, order, item, values, alarms)
+            first_fills = unfilled - sum(not leg.filled_quantity for leg in order.legs)
             return order
 
         def then(order: Order) -> None:
+            if first_fills:
+                self._budgets[order.venue].filled(order.user_id, first_fills)
             for alarm in alarms:
                 self._sound(order, alarm)
             if order.version != before[0]:

@@ -16,6 +16,7 @@ from order_service.guard import Claim
 from order_service.journal import Journal
 from order_service.ledger import FIRST_MOMENT, AccountKey, LedgerRow, window_start
 from order_service.order_manager import OrderManager
+from order_service.rate_budget import Priority
 from order_service.sessions import Session, Sessions
 from order_service.store import Cursor
 from order_service.transaction import Transaction
@@ -79,8 +80,8 @@ class Reconciliation:
         began = self._clock.now()
         since, covered = self._since(account)
         instrument = await session.port.instrument(account.symbol)
-        opened = await session.account.open_orders(account.symbol)
-        history = await session.account.order_history(account.symbol, since)
+        opened = await session.account.at(Priority.SWEEP).open_orders(account.symbol)
+        history = await session.account.at(Priority.SWEEP).order_history(account.symbol, since)
         facts = {fact.venue_order_id: fact for fact in opened}
         for fact in history:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
@@ -184,7 +185,8 @@ class Reconciliation:
             if matching.says_more(order, news):
                 learned.append(news)
             if fact.executed_quantity > order.leg(role).filled_quantity:
-                for trade in await session.account.trades_of(order.symbol, fact.venue_order_id):
+                account = session.account.at(Priority.SWEEP)
+                for trade in await account.trades_of(order.symbol, fact.venue_order_id):
                     learned.append(Traded(role=role, trade=trade, at=trade.traded_at))
         if learned:
             session.forget_balances()
@@ -201,7 +203,7 @@ class Reconciliation:
             place = fact.venue_order_id
             read[place] = known.get(place, ZERO)
             if fact.executed_quantity > read[place]:
-                trades = await session.account.trades_of(account.symbol, place)
+                trades = await session.account.at(Priority.SWEEP).trades_of(account.symbol, place)
                 for trade in trades:
                     rows.append(await self._foreign_row(account, trade))
                 read[place] = sum((trade.quantity for trade in trades), ZERO)
@@ -219,7 +221,7 @@ class Reconciliation:
             for leg in order.legs:
                 known = leg.venue_order_id
                 if known is not None and not leg.is_over and known not in facts:
-                    await self._care.ask(session, order)
+                    await self._care.ask(session, order, Priority.SWEEP)
                     break
 
     async def _release_holds(self, session: Session, began: datetime) -> None:

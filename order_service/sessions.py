@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from order_service.denied import Denied, JournalFailed, Kind
+from order_service.gate import GatedAccount
 from order_service.journal import Journal
-from order_service.rate_budget import RateBudget
+from order_service.rate_budget import Priority, RateBudget
 from order_service.store import StoredUser
 from order_service.transaction import Transaction
-from order_service.venues.port import Account, FeeRates, StreamNews, VenuePort
+from order_service.venues.port import FeeRates, StreamNews, VenuePort
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
@@ -38,7 +39,7 @@ class Session:
     """One user of one venue while its credential is stored."""
 
     stored: StoredUser
-    account: Account
+    account: GatedAccount  # its reads at the priority of orders in doubt
     port: VenuePort
     budget: RateBudget
     clock: Clock
@@ -90,8 +91,8 @@ class Session:
         now = self.clock.now()
         known = self._fees.get(symbol)
         if known is None or now - known[0] > FEES_FOR:
-            await self.budget.wait_open()
-            known = (now, await self.account.fee_rates(symbol))
+            await self.budget.wait_open(Priority.PLACE)
+            known = (now, await self.account.at(Priority.PLACE).fee_rates(symbol))
             self._fees[symbol] = known
         return known[1]
 
@@ -101,8 +102,8 @@ class Session:
         age = now - self._balances_at if self._balances_at else None
         little = self._balances.get(asset, ZERO) < at_least
         if age is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
-            await self.budget.wait_open()
-            balances = await self.account.balances()
+            await self.budget.wait_open(Priority.PLACE)
+            balances = await self.account.at(Priority.PLACE).balances()
             self._balances = {balance.asset: balance.free for balance in balances}
             self._balances_at = now
         assert self._balances_at is not None

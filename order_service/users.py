@@ -65,7 +65,9 @@ class Users:
         session = Session(
             stored=stored,
             account=GatedAccount(
-                self._account(stored.user_id, stored.venue, stored.sealed), self._budgets[stored.venue]
+                self._account(stored.user_id, stored.venue, stored.sealed),
+                self._budgets[stored.venue],
+                stored.user_id,
             ),
             port=port,
             budget=self._budgets[stored.venue],

@@ -59,6 +59,7 @@ class OrderSettings(Endpoint):
     absence_hold_seconds: float = Field(default=120.0, ge=0)
     alpha_absence_seconds: float = Field(default=12.0, ge=0)
     alpha_read_gap_seconds: float = Field(default=3.0, ge=0)
+    alpha_requests_per_second: int | None = Field(default=None, ge=0)  # none: 8 live, no limit on paper
     sweep_seconds: float = Field(default=10.0, gt=0)  # beat of the incremental sweep
 
 

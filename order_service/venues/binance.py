@@ -3,11 +3,13 @@
 The only list of hosts that a credential may be sent to (architecture 9).
 """
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from order_service.venues import limits as venue_limits
 from order_service.venues.binance_alpha import AlphaVenue
 from order_service.venues.binance_spot import SpotVenue
-from order_service.venues.port import Transport, VenuePort
+from order_service.venues.port import Limits, Transport, VenuePort
 from order_service.venues.transport import HttpTransport, Origin
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
@@ -28,6 +30,16 @@ LIVE_ORIGINS: frozenset[Origin] = frozenset(
 )
 
 
+# Requests a second that clients of Alpha allow themselves; the venue publishes no limit (binance-alpha 2.4).
+ALPHA_REQUESTS_PER_SECOND = 8
+
+Gate = Callable[[Venue, Transport], Transport]  # what a venue's requests pass on their way out
+
+
+def _open(venue: Venue, transport: Transport) -> Transport:
+    return transport
+
+
 def live_transport(clock: Clock) -> HttpTransport:
     """Reaches Binance, by TLS only."""
     return HttpTransport(clock, origins=LIVE_ORIGINS, tls_only=True)
@@ -38,12 +50,24 @@ def paper_transport(settings: Settings, clock: Clock) -> HttpTransport:
     return HttpTransport(clock, origins=frozenset({_paper_origin(settings)}), tls_only=False)
 
 
-def live_venues(settings: Settings, transport: Transport, clock: Clock) -> dict[Venue, VenuePort]:
-    """Both venues on Binance."""
+def limits(settings: Settings) -> dict[Venue, Limits]:
+    """What each venue allows this address."""
+    alpha = settings.order.alpha_requests_per_second
+    if alpha is None:
+        alpha = ALPHA_REQUESTS_PER_SECOND if settings.mode == "live" else 0
+    return {Venue.ALPHA: venue_limits.alpha(alpha), Venue.SPOT: venue_limits.spot()}
+
+
+def live_venues(
+    settings: Settings, transport: Transport, clock: Clock, gate: Gate = _open
+) -> dict[Venue, VenuePort]:
+    """Both venues on Binance, each through its gate."""
     return {
-        Venue.ALPHA: AlphaVenue(transport, clock, rest_url=ALPHA_REST, stream_url=ALPHA_STREAM),
+        Venue.ALPHA: AlphaVenue(
+            gate(Venue.ALPHA, transport), clock, rest_url=ALPHA_REST, stream_url=ALPHA_STREAM
+        ),
         Venue.SPOT: SpotVenue(
-            transport,
+            gate(Venue.SPOT, transport),
             clock,
             rest_url=SPOT_REST,
             ws_api_url=SPOT_WS_API,
@@ -52,8 +76,10 @@ def live_venues(settings: Settings, transport: Transport, clock: Clock) -> dict[
     }
 
 
-def paper_venues(settings: Settings, transport: Transport, clock: Clock) -> dict[Venue, VenuePort]:
-    """Both venues on the paper exchange. Raises SettingsError."""
+def paper_venues(
+    settings: Settings, transport: Transport, clock: Clock, gate: Gate = _open
+) -> dict[Venue, VenuePort]:
+    """Both venues on the paper exchange, each through its gate. Raises SettingsError."""
     host, port = _paper_origin(settings)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     tls = "s" if urlsplit(settings.paper.url).scheme == "https" else ""
@@ -61,10 +87,14 @@ def paper_venues(settings: Settings, transport: Transport, clock: Clock) -> dict
     world_url = f"{rest_url}/control/world"
     return {
         Venue.ALPHA: AlphaVenue(
-            transport, clock, rest_url=rest_url, stream_url=stream_url, world_url=world_url
+            gate(Venue.ALPHA, transport),
+            clock,
+            rest_url=rest_url,
+            stream_url=stream_url,
+            world_url=world_url,
         ),
         Venue.SPOT: SpotVenue(
-            transport,
+            gate(Venue.SPOT, transport),
             clock,
             rest_url=rest_url,
             ws_api_url=f"{stream_url}/ws-api/v3",

@@ -95,6 +95,9 @@ class AlphaVenue:
         """The paper exchange's world id; empty on the real venue."""
         return "" if self._world_url is None else await read_world(self._transport, self._world_url)
 
+    async def ready(self) -> None:
+        """Always: Alpha takes no timestamps of ours."""
+
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
         return _instrument(await self._symbols.get(), symbol)

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import msgspec
+
 from order_service.venues import spot_parse as spot
 from order_service.venues.fields import Row, decode, moment_of, row_of, text_of, whole_of
 from order_service.venues.port import (
@@ -25,7 +27,7 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import Kept, before_sending, read_world
-from order_service.venues.spot_rest import SpotRest
+from order_service.venues.spot_rest import SpotRest, order_counts
 from order_service.venues.streaming import keep_up, listen
 from otopilot.clock import Clock, to_ms
 from otopilot.instrument import Instrument, Venue
@@ -91,6 +93,10 @@ class SpotVenue:
     async def world(self) -> str:
         """The paper exchange's world id; empty on the real venue."""
         return "" if self._world_url is None else await read_world(self._transport, self._world_url)
+
+    async def ready(self) -> None:
+        """May orders be signed? VenueNotReached while the venue's time is not known well enough."""
+        await self.rest.server_clock.check()
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
@@ -163,7 +169,8 @@ class SpotAccount:
         """Send an order, once (see the port)."""
         rules = await before_sending(self._venue.known_rules(order.symbol))
         path, params = spot.placement(order, rules)
-        return await self._venue.rest.send(
+        counts: dict[int, int] = {}
+        placed = await self._venue.rest.send(
             self._credential,
             "POST",
             path,
@@ -171,7 +178,9 @@ class SpotAccount:
             lambda answer: spot.placed(order, answer, self._venue.clock.now()),
             at=order.submitted_at,
             not_after=order.submitted_at + SEND_WITHIN,
+            heard=lambda headers: counts.update(order_counts(headers)),
         )
+        return msgspec.structs.replace(placed, order_counts=counts)
 
     async def cancel(self, order: Order, role: LegRole) -> None:
         """Ask that one leg be cancelled; on this venue that ends the whole list (binance-spot 3.5).

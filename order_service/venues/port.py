@@ -6,6 +6,7 @@ never left. Silent: unknown, look it up before anything else (architecture 7).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -55,6 +56,14 @@ class CredentialRefused(VenueRefused):
 
 class RateLimited(VenueRefused):
     """Refused at the door (403, 418, 429): nobody behind this address may call until `until`."""
+
+    def __init__(self, code: str, message: str, until: datetime) -> None:
+        super().__init__(code, message)
+        self.until = until
+
+
+class TooManyOrders(VenueRefused):
+    """This account placed too many orders: it alone may place none until `until`."""
 
     def __init__(self, code: str, message: str, until: datetime) -> None:
         super().__init__(code, message)
@@ -117,6 +126,8 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[PlacedLeg, ...]
     list_id: str | None = None
     accepted_at: datetime
+    # Unfilled orders of the account by the seconds of the window, where the venue tells.
+    order_counts: Mapping[int, int] = {}
 
 
 class AssetBalance(msgspec.Struct, frozen=True):
@@ -139,9 +150,10 @@ class StreamUp(msgspec.Struct, frozen=True):
 
 
 class StreamDown(msgspec.Struct, frozen=True):
-    """The user stream broke; it reconnects by itself."""
+    """The user stream broke; it reconnects by itself. `ban`: it was refused at the door."""
 
     reason: str
+    ban: RateLimited | None = None
 
 
 class OrderPushed(msgspec.Struct, frozen=True):
@@ -253,6 +265,10 @@ class VenuePort(Protocol):
         """The paper exchange's world id; empty on the real venue."""
         ...
 
+    async def ready(self) -> None:
+        """May orders be signed now? VenueNotReached `clock` while the venue's time is not known."""
+        ...
+
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol, cached for five minutes, the last good ones kept on failure.
 
@@ -275,6 +291,27 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+
+
+def _no_ban(response: Response, now: datetime) -> RateLimited | None:
+    return None
+
+
+def _untold(response: Response) -> int | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a venue allows one address and one account: (count, seconds) of fixed windows; none: no limit."""
+
+    weight: tuple[int, float] | None = None
+    requests: tuple[int, float] | None = None
+    orders: tuple[tuple[int, float], ...] = ()  # per account; an order counts until its first fill
+    connects: tuple[int, float] = (200, 300.0)  # in any stretch of so many seconds
+    weights: Mapping[str, int] = field(default_factory=dict)  # by the name of the Account's call; else 1
+    ban: Callable[[Response, datetime], RateLimited | None] = _no_ban
+    used_weight: Callable[[Response], int | None] = _untold  # as the venue told with an answer
 
 
 class Socket(Protocol):

@@ -40,6 +40,7 @@ from order_service.venues.port import (
     RateLimited,
     Response,
     StreamNews,
+    TooManyOrders,
     TradePushed,
     VenueError,
     VenueOrder,
@@ -91,7 +92,8 @@ _REFUSED_CODES: dict[str, str] = {
     for number in numbers
 }
 _CREDENTIAL_CODES = frozenset({"-1002", "-2008", "-2014", "-2015"})
-_LIMIT_CODES = frozenset({"-1003", "-1015", "-1034"})
+_LIMIT_CODES = frozenset({"-1003", "-1034"})
+_ORDER_COUNT_CODE = "-1015"  # of one account, whoever else is behind this address
 _DUPLICATE = "duplicate order sent"  # after a lost answer the proof that the first one lives
 _INSUFFICIENT = "insufficient balance"
 
@@ -190,6 +192,8 @@ def answer_of(response: Response, now: datetime) -> Any:
 def failure(status: int, code: str, said: str, until: datetime) -> VenueError:
     """The port's failure for an error answer; `until`: when calls may go on if it is a limit."""
     message = f"{said[:200]} (code {code[:20] or 'none'}, HTTP {status})"
+    if code == _ORDER_COUNT_CODE:
+        return TooManyOrders(code, message, until)
     if status in (403, 418, 429):
         return RateLimited(code or f"http_{status}", message, until)
     if not 400 <= status < 500 or status == 409:

@@ -5,6 +5,7 @@ time plus the measured offset; the venue refuses any that are older than recvWin
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -27,6 +28,10 @@ T = TypeVar("T")
 SEND_SECONDS = 12.0  # the venue itself gives up after 10
 OFFSET_SECONDS = 60.0
 _OFFSET_SAMPLES = 5
+MOST_UNCERTAIN_MS = 250  # beyond it nothing is signed
+
+_ORDER_COUNT = re.compile(r"x-mbx-order-count-([0-9]{1,3})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class ServerClock:
@@ -36,7 +41,9 @@ class ServerClock:
         self._clock = clock
         self._read_ms = read_ms
         self._offset_ms: int | None = None
+        self._uncertain_ms = 0
         self._good_until = 0.0
+        self._origin_ms = 0.0  # of local time against the monotonic clock, when it was measured
         self._lock = asyncio.Lock()
 
     def distrust(self) -> None:
@@ -45,13 +52,32 @@ class ServerClock:
 
     async def offset_ms(self, *, any_age: bool = False) -> int:
         """The offset in ms, measured within the last minute; `any_age` takes a trusted older one at once."""
-        if any_age and self._offset_ms is not None:
+        if any_age and self._offset_ms is not None and not self._stepped():
             return self._offset_ms
         async with self._lock:
-            if self._offset_ms is None or self._clock.monotonic() >= self._good_until:
-                self._offset_ms = await self._measure(self._offset_ms)
+            stepped = self._stepped()
+            if self._offset_ms is None or stepped or self._clock.monotonic() >= self._good_until:
+                self._offset_ms = await self._measure(None if stepped else self._offset_ms)
                 self._good_until = self._clock.monotonic() + OFFSET_SECONDS
+                self._origin_ms = self._local_origin_ms()
             return self._offset_ms
+
+    async def check(self) -> None:
+        """VenueNotReached while the offset is not known to 250 ms: nothing is signed (reliability 8)."""
+        await self.offset_ms(any_age=True)
+        if self._uncertain_ms > MOST_UNCERTAIN_MS:
+            self.distrust()
+            text = f"the venue's time is known to {self._uncertain_ms} ms only, not to {MOST_UNCERTAIN_MS}"
+            raise VenueNotReached("clock", text)
+
+    def _stepped(self) -> bool:
+        """Was local time set since the offset was measured, or the machine suspended?"""
+        return self._offset_ms is not None and (
+            abs(self._local_origin_ms() - self._origin_ms) > MOST_UNCERTAIN_MS
+        )
+
+    def _local_origin_ms(self) -> float:
+        return to_ms(self._clock.now()) - self._clock.monotonic() * 1000
 
     async def _measure(self, last: int | None) -> int:
         best: tuple[float, int] | None = None
@@ -66,6 +92,7 @@ class ServerClock:
             if best is None or took < best[0]:
                 best = (took, server_ms - middle_ms)
         if best is not None:
+            self._uncertain_ms = int(best[0] * 500)
             return best[1]
         if last is not None:
             return last
@@ -110,8 +137,9 @@ class SpotRest:
         *,
         at: datetime,
         not_after: datetime | None = None,
+        heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> T:
-        """A placement or a cancel, signed with the time `at`, sent once."""
+        """A placement or a cancel, signed with the time `at`, sent once; `heard`: the answer's headers."""
         offset_ms = await before_sending(self.server_clock.offset_ms(any_age=True))
         signed = self._signed(credential, params, to_ms(at) + offset_ms)
         headers, body = dict(credential.headers()), b""
@@ -120,7 +148,7 @@ class SpotRest:
             body = signed.encode()
         else:
             path = f"{path}?{signed}"
-        return await self._exchange(method, path, headers, body, parse, SEND_SECONDS, not_after)
+        return await self._exchange(method, path, headers, body, parse, SEND_SECONDS, not_after, heard)
 
     async def stream_params(self, credential: Credential) -> dict[str, str]:
         """The signed parameters of a WebSocket call: sorted by name, raw (binance-spot 1.4)."""
@@ -150,6 +178,7 @@ class SpotRest:
         parse: Callable[[Any], T],
         seconds: float,
         not_after: datetime | None = None,
+        heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> T:
         response = await self._transport.request(
             method,
@@ -159,6 +188,8 @@ class SpotRest:
             timeout_seconds=seconds,
             not_after=not_after,
         )
+        if heard is not None:
+            heard(response.headers)
         try:
             return parse(spot.answer_of(response, self._clock.now()))
         except VenueRefused as error:
@@ -172,3 +203,13 @@ class SpotRest:
 def encode(params: Mapping[str, str]) -> str:
     """Parameters as they are sent and signed: percent-encoded, in their order."""
     return urlencode(params, quote_via=quote, safe="")
+
+
+def order_counts(headers: Mapping[str, str]) -> dict[int, int]:
+    """The account's unfilled orders, by the seconds of the window, as an answer's headers tell them."""
+    counts = {}
+    for name, text in headers.items():
+        told = _ORDER_COUNT.fullmatch(name)
+        if told is not None and text.isascii() and text.isdigit() and len(text) < 9:
+            counts[int(told[1]) * _UNITS[told[2]]] = int(text)
+    return counts

@@ -47,7 +47,7 @@ async def keep_up(
         try:
             await session(hear)
         except VenueError as error:
-            sink(StreamDown(str(error)))
+            sink(StreamDown(str(error), error if isinstance(error, RateLimited) else None))
             await clock.sleep(_wait_seconds(error, failures, clock))
             failures += 1
 
@@ -58,7 +58,7 @@ def _wait_seconds(error: VenueError, failures: int, clock: Clock) -> float:
     if isinstance(error, CredentialRefused):
         return _CREDENTIAL_WAIT_SECONDS
     wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * (1 << min(failures, 10)))
-    return wait * clock.uniform(0.75, 1.25)
+    return clock.uniform(0.0, wait)  # full jitter: those cut off together do not come back together
 
 
 async def listen(

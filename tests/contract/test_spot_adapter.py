@@ -23,10 +23,10 @@ from order_service.venues.port import (
     CredentialRefused,
     OrderPushed,
     Placed,
-    RateLimited,
     StreamDown,
     StreamNews,
     StreamUp,
+    TooManyOrders,
     TradePushed,
     VenueNotReached,
     VenuePort,
@@ -273,10 +273,10 @@ async def test_an_order_too_old_never_leaves(desk: Desk) -> None:
         await account.place(late)
 
 
-async def test_limits_close_the_door_for_as_long_as_the_venue_says() -> None:
+async def test_the_order_count_is_a_no_to_one_account_for_as_long_as_the_venue_says() -> None:
     async with desk_of(make_config(spot={"order_limit_10s": "1"})) as desk:
         account = await desk.account()
-        with pytest.raises(RateLimited) as limited:
+        with pytest.raises(TooManyOrders) as limited:
             await account.place(an_oto("700", "900"))
         assert 0 < (limited.value.until - CLOCK.now()).total_seconds() <= 10
 

@@ -29,6 +29,7 @@ from order_service.resolution import ProofRules, Resolution
 from order_service.sessions import Session, Sessions
 from order_service.store import SqliteStore, Statement
 from order_service.users import Users
+from order_service.venues.port import Limits
 from order_service.worlds import Worlds
 from otopilot.clock import Clock
 from otopilot.instrument import Side, Venue
@@ -75,7 +76,9 @@ class Desk:
         rules: ProofRules = RULES,
         inline: bool = True,
         clock: Clock | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits
         self.clock = clock or venues[0].clock
         self._path = path
         self._rules = rules
@@ -102,7 +105,8 @@ class Desk:
         self.journal = Journal(self.store, clock, self.feed)
         self.tasks = await stack.enter_async_context(TaskOwner("desk"))
         self.tasks.spawn(self.journal.write_forever(), "writer")
-        budgets = {venue: RateBudget(venue, clock) for venue in self.ports}
+        self.budgets = {venue: RateBudget(venue, clock, self._limits) for venue in self.ports}
+        budgets = self.budgets
         self.sessions = Sessions(self.journal)
         hold = timedelta(seconds=HOLD)
         self.manager = OrderManager(self.journal, self.sessions, budgets, clock, self.tasks, hold)

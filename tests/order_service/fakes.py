@@ -22,6 +22,7 @@ from order_service.venues.port import (
     PlacedLeg,
     StreamSink,
     StreamUp,
+    VenueNotReached,
     VenueOrder,
     VenueRefused,
     VenueSilent,
@@ -316,6 +317,7 @@ class FakeVenue:
         self.world_id = "w1"
         self.accounts: dict[str, FakeAccount] = {}
         self.delay = 0.0
+        self.clock_unknown = False
         self._ids = 5000
 
     @property
@@ -337,6 +339,11 @@ class FakeVenue:
     async def world(self) -> str:
         """Which world."""
         return self.world_id
+
+    async def ready(self) -> None:
+        """Always, unless the test says that its clock is unknown."""
+        if self.clock_unknown:
+            raise VenueNotReached("clock", "uncertain")
 
     async def instrument(self, symbol: str) -> Instrument:
         """KOGE, and nothing else."""

@@ -14,6 +14,7 @@ from order_service.venues.port import (
     CredentialRefused,
     RateLimited,
     Response,
+    TooManyOrders,
     VenueNotReached,
     VenueRefused,
     VenueSilent,
@@ -259,15 +260,23 @@ async def test_a_key_that_is_not_accepted_needs_a_person(code: int) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        reply(fixture("spot/rest_error_too_many_orders"), status=429, headers={"retry-after": "9"}),
         reply({"code": -1003, "msg": "banned"}, status=418, headers={"retry-after": "9"}),
         Response(status=403, headers={"retry-after": "9"}, body=b"<html>"),
-        reply({"code": -1015, "msg": "x"}, status=400, headers={"retry-after": "9"}),
     ],
 )
 async def test_a_closed_door_is_a_no_with_its_time(answer: Response) -> None:
     _, account = answering(answer)
     with pytest.raises(RateLimited) as caught:
+        await account.place(SINGLE)
+    assert caught.value.until == NOW + timedelta(seconds=9)
+
+
+@pytest.mark.parametrize("status", [400, 429])
+async def test_too_many_orders_is_a_no_to_this_account_alone(status: int) -> None:
+    """Reliability 7."""
+    body = fixture("spot/rest_error_too_many_orders")
+    _, account = answering(reply(body, status=status, headers={"retry-after": "9"}))
+    with pytest.raises(TooManyOrders) as caught:
         await account.place(SINGLE)
     assert caught.value.until == NOW + timedelta(seconds=9)
 

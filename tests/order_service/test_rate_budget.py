@@ -1,0 +1,382 @@
+"""The rate budget: windows, priorities, bans, order counts and connections, over all users of an address."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from order_service.denied import Denied
+from order_service.gate import GatedTransport
+from order_service.rate_budget import Priority, RateBudget, Window
+from order_service.venues import limits as venue_limits
+from order_service.venues.port import (
+    Limits,
+    Placed,
+    RateLimited,
+    Response,
+    Socket,
+    TooManyOrders,
+    VenueNotReached,
+)
+from otopilot.instrument import Venue
+from otopilot.order import LegRole, Order, OrderState, UserId
+from otopilot.position import UserState
+from tests.order_service.behaviours import answer_lost
+from tests.order_service.desk import SECRETS, Desk, alpha_venue, spot_venue
+from tests.order_service.fakes import FakeAccount, accepted
+from tests.virtual_loop import VirtualClock, virtual
+
+ORDERS = Limits(orders=((4, 10.0), (8, 86_400.0)))
+WEIGHED = Limits(weight=(100, 60.0), weights=dict.fromkeys(("open_orders", "order_history", "look_up"), 10))
+ONE = UserId("1")
+
+
+def budget_of(limits: Limits) -> RateBudget:
+    return RateBudget(Venue.SPOT, VirtualClock(), limits)
+
+
+def ban(budget: RateBudget, seconds: float) -> None:
+    budget.close_until(RateLimited("418", "x", VirtualClock().now() + timedelta(seconds=seconds)))
+
+
+# ---------------------------------------------------------------------- windows and priorities
+
+
+def test_windows_are_aligned_to_the_clock_and_begin_empty() -> None:
+    window = Window(10, 60.0)
+    window.add(9, 119.0)
+    assert not window.fits(2, 119.9)
+    assert window.fits(2, 120.0)
+    assert window.used(120.0) == 0
+    assert window.ends_in(121.0) == 59.0
+
+
+def test_what_is_greater_than_the_limit_goes_when_nothing_else_does() -> None:
+    window = Window(2, 1.0)
+    assert window.fits(3, 5.0)
+    window.add(1, 5.0)
+    assert not window.fits(3, 5.5)
+
+
+@virtual
+async def test_what_waits_for_the_next_minute_goes_by_priority_then_by_age() -> None:
+    budget, gone = budget_of(Limits(weight=(100, 60.0))), list[str]()
+    await budget.take(Priority.CANCEL, 100)
+
+    async def ask(priority: Priority, name: str) -> None:
+        await budget.take(priority, 10)
+        gone.append(name)
+
+    wanted = [("s", Priority.SWEEP), ("p", Priority.PLACE), ("d1", Priority.DOUBT)]
+    wanted += [("c", Priority.CANCEL), ("d2", Priority.DOUBT)]
+    tasks = [asyncio.ensure_future(ask(priority, name)) for name, priority in wanted]
+    await asyncio.sleep(59)
+    assert gone == []
+    await asyncio.sleep(2)
+    assert gone == ["c", "d1", "d2", "p", "s"]
+    await asyncio.gather(*tasks)
+
+
+@virtual
+async def test_sweeps_use_three_tenths_and_leave_the_rest_to_others() -> None:
+    budget = budget_of(Limits(weight=(100, 60.0)))
+    sweeps = [asyncio.ensure_future(budget.take(Priority.SWEEP, 10)) for _ in range(10)]
+    await asyncio.sleep(30)
+    assert sum(task.done() for task in sweeps) == 3
+    for _ in range(7):
+        async with asyncio.timeout(0.1):
+            await budget.take(Priority.PLACE, 10)
+    await asyncio.sleep(180)
+    assert all(task.done() for task in sweeps)
+
+
+@virtual
+async def test_one_that_gives_up_waiting_leaves_its_place_to_the_next() -> None:
+    budget = budget_of(Limits(weight=(10, 60.0)))
+    await budget.take(Priority.CANCEL, 10)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await budget.take(Priority.CANCEL, 10)
+    async with asyncio.timeout(60):
+        await budget.take(Priority.SWEEP, 1)
+
+
+@virtual
+async def test_the_venues_own_count_corrects_ours_in_both_directions() -> None:
+    budget = budget_of(Limits(weight=(100, 60.0)))
+    await budget.take(Priority.PLACE, 10)
+    budget.heard_used(95)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await budget.take(Priority.PLACE, 10)
+    budget.heard_used(4)
+    assert budget.used() == (4, 100)
+    async with budget.request(Priority.DOUBT, 20):
+        budget.heard_used(5)  # told with another answer, before ours was counted
+        assert budget.used() == (25, 100)
+
+
+# ---------------------------------------------------------------------- bans
+
+
+@virtual
+async def test_after_a_ban_cancels_go_before_queries_before_placements_before_sweeps() -> None:
+    """Reliability 5."""
+    budget, gone = budget_of(Limits()), list[Priority]()
+    ban(budget, 35)
+
+    async def wait(priority: Priority) -> None:
+        await budget.wait_open(priority)
+        gone.append(priority)
+
+    tasks = [asyncio.ensure_future(wait(priority)) for priority in reversed(Priority)]
+    await asyncio.sleep(34.9)
+    assert gone == []
+    ban(budget, 10)  # pronounced again, longer
+    await asyncio.sleep(5)
+    assert gone == []
+    await asyncio.sleep(6)
+    assert gone == list(Priority)
+    assert budget.counters.bans == 1
+    await asyncio.gather(*tasks)
+
+
+class Door:
+    """A transport that counts what comes out."""
+
+    def __init__(self, answer: Response | None = None) -> None:
+        self.answer = answer or Response(status=200, headers={}, body=b"{}")
+        self.out = 0
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_seconds: float,
+        not_after: datetime | None = None,
+    ) -> Response:
+        self.out += 1
+        return self.answer
+
+    async def connect(self, url: str) -> Socket:
+        self.out += 1
+        raise VenueNotReached("connection", "a test")
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def get(gate: GatedTransport) -> Response:
+    return await gate.request("GET", "http://x/", headers={}, timeout_seconds=1)
+
+
+@virtual
+@pytest.mark.parametrize(("status", "code"), [(429, b'{"code":-1003}'), (418, b"{}"), (403, b"<html>")])
+async def test_no_request_and_no_connect_leaves_during_a_ban_whoever_asks(status: int, code: bytes) -> None:
+    """Reliability 5 and 6: a public read met it, and everything that goes by this address stops."""
+    for limits in (venue_limits.spot(), venue_limits.alpha(0)):
+        door = Door(Response(status=status, headers={"retry-after": "35"}, body=code))
+        budget = budget_of(limits)
+        gate = GatedTransport(door, budget, VirtualClock())
+        await get(gate)
+        for _ in range(3):
+            with pytest.raises(VenueNotReached, match="banned"):
+                await get(gate)
+            with pytest.raises(VenueNotReached, match="banned"):
+                await gate.connect("ws://x/")
+            await asyncio.sleep(11)
+        assert door.out == 1
+        await asyncio.sleep(3)
+        await get(gate)
+        assert door.out == 2
+
+
+@virtual
+async def test_one_accounts_order_count_bans_nobody() -> None:
+    """Reliability 7."""
+    answer = Response(status=429, headers={"retry-after": "9"}, body=b'{"code":-1015,"msg":"x"}')
+    budget = budget_of(venue_limits.spot())
+    await get(GatedTransport(Door(answer), budget, VirtualClock()))
+    assert budget.closed_until() is None
+
+
+@virtual
+async def test_the_used_weight_is_read_from_every_answer() -> None:
+    answer = Response(status=200, headers={"x-mbx-used-weight-1m": "1234"}, body=b"{}")
+    budget = budget_of(venue_limits.spot())
+    await get(GatedTransport(Door(answer), budget, VirtualClock()))
+    assert budget.used() == (1234, 5400)
+
+
+@virtual
+async def test_connections_are_at_most_two_hundred_in_any_five_minutes() -> None:
+    """Reliability 27."""
+    door, budget = Door(), budget_of(venue_limits.spot())
+    gate = GatedTransport(door, budget, VirtualClock())
+    for _ in range(1000):
+        with pytest.raises(VenueNotReached):
+            await gate.connect("ws://x/")
+        await asyncio.sleep(0.2)
+    assert door.out == 200
+    await asyncio.sleep(101)
+    with pytest.raises(VenueNotReached, match="a test"):
+        await gate.connect("ws://x/")
+
+
+@virtual
+async def test_a_raw_request_beyond_the_limit_does_not_leave() -> None:
+    door = Door()
+    gate = GatedTransport(door, budget_of(Limits(requests=(2, 300.0))), VirtualClock())
+    await get(gate)
+    await get(gate)
+    with pytest.raises(VenueNotReached, match="too_many_requests"):
+        await get(gate)
+    assert door.out == 2
+
+
+# ---------------------------------------------------------------------- order counts
+
+
+@virtual
+async def test_an_oto_costs_two_orders_until_a_fill(tmp_path: Path) -> None:
+    """Reliability 7: the bucket is the user's own."""
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=ORDERS) as desk:
+        await desk.add("1", "2")
+        await desk.sleep(10 - desk.clock.now().timestamp() % 10)
+        for _ in range(2):
+            order = await desk.place()
+            await desk.manager.cancel(order.order_id, LegRole.WORKING, "x")
+            await desk.sleep(0.5)
+        with pytest.raises(Denied) as info:
+            await desk.place()
+        assert info.value.reason == "RATE_LIMIT"
+        assert "until" in info.value.metadata
+        other = await desk.place("2")
+        desk.account("2").fill(desk.account("2").row(other))
+        await desk.sleep(1)
+        await desk.place("2", quantity=desk.ask().quantity)  # three of four: the BUY counts no more
+        await desk.sleep(10)
+        await desk.place()
+
+
+@virtual
+async def test_a_denied_placement_uses_up_no_order_count(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=ORDERS) as desk:
+        await desk.add("1", target="1")
+        for _ in range(10):
+            with pytest.raises(Denied) as info:
+                await desk.place()
+            assert info.value.reason == "DENIED_SCOPE"
+
+
+@virtual
+async def test_the_accounts_own_count_as_told_is_believed(tmp_path: Path) -> None:
+    async def counted(account: FakeAccount, order: Order) -> Placed:
+        placed = await accepted(account, order)
+        return Placed(
+            legs=placed.legs, list_id=placed.list_id, accepted_at=placed.accepted_at, order_counts={86_400: 8}
+        )
+
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=ORDERS) as desk:
+        await desk.add("1")
+        desk.account().placements.append(counted)
+        order = await desk.place()
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "x")
+        await desk.sleep(60)
+        with pytest.raises(Denied) as info:
+            await desk.place()
+        assert info.value.metadata["until"].startswith("2026-06-02T00:00:00")
+
+
+@virtual
+async def test_too_many_orders_stops_that_users_placements_until_its_time(
+    tmp_path: Path,
+) -> None:
+    async def refusing(account: FakeAccount, order: Order) -> Placed:
+        raise TooManyOrders("-1015", "x", account.now() + timedelta(seconds=20))
+
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1", "2")
+        desk.account().placements.append(refusing)
+        assert (await desk.place()).state is OrderState.REJECTED
+        with pytest.raises(Denied) as info:
+            await desk.place()
+        assert info.value.reason == "RATE_LIMIT"
+        await desk.place("2")
+        await desk.sleep(18)  # what is left is within the deadline: it waits
+        assert (await desk.place()).state is OrderState.WORKING
+
+
+# ---------------------------------------------------------------------- the whole service
+
+
+@virtual
+async def test_a_placement_without_weight_in_time_is_denied_and_uses_no_request_id(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=WEIGHED) as desk:
+        await desk.add("1")
+        await desk.sleep(60 - desk.clock.now().timestamp() % 60)
+        desk.budgets[Venue.SPOT].heard_used(100)
+        ask = desk.ask()
+        began = desk.clock.monotonic()
+        with pytest.raises(Denied) as info:
+            await desk.manager.place(ask)
+        assert info.value.reason == "RATE_LIMIT"
+        assert desk.clock.monotonic() - began <= 2.5
+        desk.budgets[Venue.SPOT].heard_used(0)
+        assert (await desk.manager.place(ask)).state is OrderState.WORKING
+
+
+async def put(desk: Desk, user: str, kind: str, secret: bytes) -> None:
+    await desk.users.put(UserId(user), Venue.SPOT, kind, secret)
+
+
+@virtual
+async def test_sweeps_of_many_users_leave_the_weight_for_doubt(tmp_path: Path) -> None:
+    users = [str(number) for number in range(20)]
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=WEIGHED) as desk:
+        await desk.scope("1000", *users)
+        kind, secret = SECRETS[Venue.SPOT]
+        for user in users:
+            desk.tasks.spawn(put(desk, user, kind, secret), user)
+        await desk.sleep(30)
+        calls = sum(
+            account.calls["open_orders"] + account.calls["order_history"]
+            for account in desk.venue.accounts.values()
+        )
+        assert 3 <= calls <= 6  # 30 of 100 a minute, 10 each, over at most two minutes
+        async with asyncio.timeout(1):
+            await desk.budgets[Venue.SPOT].take(Priority.DOUBT, 60)
+
+
+@virtual
+async def test_an_order_in_doubt_survives_a_ban_and_is_asked_for_at_its_end(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        desk.account().placements.append(answer_lost)
+        order = await desk.place()
+        ban(desk.budgets[Venue.SPOT], 300)
+        asked = dict(desk.account().calls)
+        await desk.sleep(299)
+        assert dict(desk.account().calls) == asked
+        assert desk.order(order).state is OrderState.IN_DOUBT
+        await desk.sleep(5)
+        assert desk.order(order).state is OrderState.WORKING
+
+
+@virtual
+async def test_nothing_is_placed_while_the_venues_time_is_not_known(tmp_path: Path) -> None:
+    """Reliability 8."""
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        desk.venue.clock_unknown = True
+        with pytest.raises(Denied) as info:
+            await desk.place()
+        assert info.value.reason == "VENUE_UNREADABLE"
+        desk.venue.clock_unknown = False
+        assert (await desk.place()).state is OrderState.WORKING
+        assert desk.session().state is UserState.READY
