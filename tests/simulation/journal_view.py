@@ -100,6 +100,8 @@ class JournalView:
             elif table == "trades":
                 trade = self.trades[row["venue"], row["user_id"], row["symbol"], row["trade_key"]]
                 trade.order_id, trade.fee_value = row["order_id"], row.get("fee_value")
+                rest = {name: value for name, value in row.items() if name not in ("trade_key", "key")}
+                assert all(getattr(trade, name) == value for name, value in rest.items()), (trade, row)
                 changes.adopted.append(trade)
             else:
                 self._rest(table, row, changes)
@@ -163,6 +165,6 @@ def _shape(sql: str) -> tuple[str, str, tuple[str, ...]]:
     words = sql.split()
     if words[0] == "INSERT":
         table = words[words.index("INTO") + 1]
-        return "INSERT", table, COLUMNS[table]
+        return "REPLACE" if words[1] == "OR" else "INSERT", table, COLUMNS[table]
     table = words[words.index("FROM") + 1] if words[0] == "DELETE" else words[1]
     return words[0], table, tuple(re.findall(r"(\w+) = \?", sql))

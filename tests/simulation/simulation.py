@@ -4,6 +4,7 @@ Owns the loop, the exchange, the line and the processes; tells the checkers what
 """
 
 import asyncio
+import json
 import random
 import tempfile
 from collections import Counter
@@ -204,17 +205,17 @@ class Simulation:
         credentials = {a: self.exchange.open_account(*a) for a in self.scenario.accounts}
         self.start_order()
         await self._until(lambda: self.order is not None and self.order.ready, 30.0, "the order service serves")
-        await self._store(credentials)
+        self._credentials = credentials
+        await self._store(self.scenario.accounts)
         self.start_strategy()
         self.nature.begin()
         await self._trade()
         await self._settle()
 
-    async def _store(self, credentials: dict[tuple[Venue, str], dict[str, Any]]) -> None:
-        """Hand every credential in; a failing journal is asked again."""
-        import json
-
-        for (venue, user_id), credential in credentials.items():
+    async def _store(self, accounts: list[tuple[Venue, str]]) -> None:
+        """Hand credentials in; a failing journal is asked again."""
+        for venue, user_id in accounts:
+            credential = dict(self._credentials[venue, user_id])
             kind = credential.pop("kind")
             secret = json.dumps(credential).encode()
             while True:
@@ -256,10 +257,12 @@ class Simulation:
 
     async def _settle(self) -> None:
         self.nature.end()
-        await self._until(lambda: self._alive(), 30.0, "both services run")
+        await self._until(self._alive, 30.0, "both services run")
         assert self.strategy is not None
         self.trace.add("operator", f"stops everything ({self.scenario.stop_mode}); faults heal")
         self.network.heal()
+        if self.scenario.revoked is not None:
+            await self._store([self.scenario.revoked])
         stopping = self.strategy.stop(StopMode(self.scenario.stop_mode))
         await asyncio.wait({stopping}, timeout=SETTLE_SECONDS)
         await asyncio.sleep(SETTLE_SECONDS - 25.0)

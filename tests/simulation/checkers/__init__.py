@@ -3,11 +3,43 @@
 from typing import TYPE_CHECKING
 
 from tests.simulation.checkers.base import Checker
+from tests.simulation.checkers.guarding import NoCrossedClaims, NoSelfMatch
+from tests.simulation.checkers.journaling import (
+    LegalEdges,
+    NothingLost,
+    OldEpochs,
+    ReplayedState,
+)
+from tests.simulation.checkers.money import Inventories, LedgerIsTheBooks, Targets, Volumes
+from tests.simulation.checkers.placing import AtMostOneList, AtMostOneRequest, NoRequestInABan, OwnKeys
+from tests.simulation.checkers.prices import FreshPrices
+from tests.simulation.checkers.rest import Bijection, NothingStuck, OthersUntouched
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+ALL: tuple[type[Checker], ...] = (
+    AtMostOneRequest,  # I1
+    AtMostOneList,  # I2
+    Bijection,  # I3
+    LedgerIsTheBooks,  # I4
+    Volumes,  # I5
+    Targets,  # I6
+    LegalEdges,  # I7
+    ReplayedState,  # I7
+    NoSelfMatch,  # I8
+    NoCrossedClaims,  # I9
+    OldEpochs,  # I10
+    Inventories,  # I11
+    OwnKeys,  # I12
+    OthersUntouched,  # I12
+    FreshPrices,  # I13
+    NothingLost,  # I16
+    NoRequestInABan,
+    NothingStuck,
+)
+
 
 def all_checkers(sim: "Simulation") -> list[Checker]:
     """One of each."""
-    return [kind(sim) for kind in ()]
+    return [kind(sim) for kind in ALL]

@@ -1,0 +1,181 @@
+"""I1, I2, I12: what is sent and what the exchange accepts, put to the journal's intents.
+
+Which intent a request belongs to is read off the wire: by the client id in it, or on Alpha by its
+terms. Counted here and at the exchange, never by the service.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from otopilot.instrument import Venue
+from otopilot.order import LegRole, Order, OrderState
+from paper_exchange.model import Order as VenueOrder
+from tests.simulation.checkers.base import Checker
+from tests.simulation.journal_view import Changes
+from tests.simulation.network import Sent
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+OURS = re.compile(r"o([0-9a-f]{16})[lwp]")
+
+Terms = tuple[str, str, str, Decimal, Decimal]  # user, symbol, side, price, quantity
+
+
+def terms_of(order: Order) -> Terms:
+    """An intent's working leg as Alpha's body shows it."""
+    leg = order.working
+    return (order.user_id, order.symbol, leg.side.value.upper(), leg.price, leg.quantity)
+
+
+@dataclass
+class Placement:
+    """A placement request as it was on the wire."""
+
+    user_id: str
+    client_id: str
+    terms: Terms
+
+
+class _Intents(Checker):
+    """Finds the intent of what is on the wire."""
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._by_terms: dict[Terms, list[str]] = {}
+
+    def committed(self, epoch: int, changes: Changes) -> None:
+        for order in changes.placed:
+            if order.venue is Venue.ALPHA:
+                self._by_terms.setdefault(terms_of(order), []).append(order.order_id)
+
+    def intents(self, client_id: str, terms: Terms) -> list[str]:
+        """The intents it may be of: one on Spot; on Alpha those of the same terms, newest first."""
+        if client_id:
+            named = OURS.fullmatch(client_id)
+            return [named[1]] if named and named[1] in self.sim.view.orders else []
+        return list(reversed(self._by_terms.get(terms, [])))
+
+    def read(self, sent: Sent) -> Placement:
+        """Who asks for what."""
+        request = sent.request
+        accounts = self.sim.exchange.state.accounts
+        if sent.venue is Venue.ALPHA:
+            token = re.search(r"p20t=([^;\s]+)", request.headers.get("cookie", ""))
+            account = accounts.by_secret(token[1]) if token else None
+            body = json.loads(request.body, parse_float=Decimal, parse_int=Decimal)
+            oto = "workingPrice" in body
+            side = body["workingSide" if oto else "side"]
+            price = Decimal(body["workingPrice" if oto else "price"])
+            quantity = Decimal(body["workingQuantity" if oto else "quantity"])
+            symbol, client_id = f"{body['baseAsset']}{body['quoteAsset']}", ""
+        else:
+            account = accounts.by_secret(request.headers.get("x-mbx-apikey", ""))
+            body = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+            client_id = body.get("workingClientOrderId") or body.get("newClientOrderId", "")
+            side = body.get("workingSide") or body["side"]
+            price = Decimal(body.get("workingPrice") or body["price"])
+            quantity = Decimal(body.get("workingQuantity") or body["quantity"])
+            symbol = body["symbol"]
+        user_id = account.user_id if account is not None else ""
+        return Placement(user_id, client_id, (user_id, symbol, side, price, quantity))
+
+
+class AtMostOneRequest(_Intents):
+    """I1: at most one placement request an intent, and none without an intent on the disk."""
+
+    name = "I1"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._sent: dict[str, int] = {}
+
+    def sent(self, sent: Sent) -> None:
+        if not sent.places:
+            return
+        placement = self.read(sent)
+        intents = self.intents(placement.client_id, placement.terms)
+        if not intents:
+            self.fail(f"request {sent} of user {placement.user_id} has no intent in the journal")
+        fresh = [i for i in intents if i not in self._sent]
+        if not fresh:
+            self.fail(f"intent {intents[0]} was sent as #{self._sent[intents[0]]} and again as {sent}")
+        order = self.sim.view.orders[fresh[0]]
+        if order.state is OrderState.REJECTED:
+            self.fail(f"intent {fresh[0]} is {order.state} and is sent as {sent}")
+        self._sent[fresh[0]] = sent.number
+
+
+class AtMostOneList(_Intents):
+    """I2: the exchange accepts at most one list (or single order) an intent."""
+
+    name = "I2"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._accepted: dict[str, int] = {}
+
+    def accepted(self, order: VenueOrder) -> None:
+        if order.leg == "pending":
+            return
+        venue, user_id = self.sim.exchange.managed[order.account]
+        terms = (user_id, order.symbol, order.side, order.price, order.quantity)
+        client_id = order.client_id if venue is Venue.SPOT else ""
+        intents = self.intents(client_id, terms)
+        fresh = [i for i in intents if i not in self._accepted]
+        if not intents:
+            self.fail(f"the exchange accepted {order.order_id} of {order.account}, which no intent asked for")
+        if not fresh:
+            first = self._accepted[intents[0]]
+            self.fail(f"intent {intents[0]} was accepted as {first} and again as {order.order_id}")
+        self._accepted[fresh[0]] = order.order_id
+
+
+class OwnKeys(Checker):
+    """I12: requests about a user's order are signed with that user's key."""
+
+    name = "I12"
+
+    def committed(self, epoch: int, changes: Changes) -> None:
+        for before, after in changes.updated:
+            for role in (LegRole.WORKING, LegRole.PENDING):
+                leg = next((leg for leg in after.legs if leg.role is role), None)
+                if leg is None or leg.venue_order_id is None:
+                    continue
+                if before.leg(role).venue_order_id == leg.venue_order_id:
+                    continue
+                found = self.sim.exchange.state.orders.get(int(leg.venue_order_id))
+                owner = f"{after.venue.value}/{after.user_id}"
+                if found is None or found.account != owner:
+                    self.fail(f"{after.order_id} of {owner} is {leg.venue_order_id} of {found and found.account}")
+
+
+class NoRequestInABan(Checker):
+    """No request at all during a ban (architecture 5.4), as far as this process was told of it."""
+
+    name = "ban"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._bans: dict[Venue, tuple[float, float]] = {}
+
+    def ban_heard(self, venue: Venue, until: float) -> None:
+        heard, known = self._bans.get(venue, (self.sim.loop.time(), 0.0))
+        if known < self.sim.loop.time():
+            heard = self.sim.loop.time()
+        self._bans[venue] = (heard, max(known, until))
+
+    def order_killed(self) -> None:
+        self._bans.clear()
+
+    def sent(self, sent: Sent) -> None:
+        if sent.venue not in self._bans or sent.request.path.startswith("/control"):
+            return
+        heard, until = self._bans[sent.venue]
+        # What left within the moment of the answer had begun before it.
+        if heard + 0.001 < sent.at < until - 0.001:
+            self.fail(f"{sent} left {sent.at - heard:.3f} s into a ban that lasts {until - heard:.1f} s")

@@ -1,0 +1,46 @@
+"""I13: no placement on a price that is too old, or that nobody told."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from order_service.placing import Ask
+from otopilot.instrument import Side
+from otopilot.order import Purpose
+from otopilot.quote import Quote
+from tests.simulation.checkers.base import Checker
+from tests.simulation.journal_view import Changes
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+COMMIT = timedelta(milliseconds=50)  # the decision is timed, the row is seen a little later
+
+
+class FreshPrices(Checker):
+    """I13: the price of a BUY was confirmed within its limit when it was journaled."""
+
+    name = "I13"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._asked: dict[str, Ask] = {}
+        self._told: dict[tuple[str, datetime], Decimal] = {}
+
+    def quoted(self, quote: Quote) -> None:
+        self._told[quote.symbol, quote.confirmed_at] = quote.price
+
+    def asked(self, ask: Ask) -> None:
+        self._asked[ask.request_id] = ask
+
+    def committed(self, epoch: int, changes: Changes) -> None:
+        for order in changes.placed:
+            ask = self._asked[order.request_id]
+            if ask.side is not Side.BUY and ask.purpose is not Purpose.FLATTEN:
+                continue
+            assert ask.price_confirmed_at is not None
+            if (ask.symbol, ask.price_confirmed_at) not in self._told:
+                self.fail(f"{order.request_id} names a price nobody told, of {ask.price_confirmed_at}")
+            age = self.sim.clock.now() - ask.price_confirmed_at
+            if age > ask.max_price_age + COMMIT:
+                self.fail(f"{order.request_id} was placed on a price {age.total_seconds():.3f} s old")
