@@ -11,7 +11,9 @@ from datetime import timedelta
 from order_service import matching
 from order_service.denied import Denied, JournalFailed
 from order_service.order_manager import OrderManager
+from order_service.rate_budget import Priority
 from order_service.reconciliation import Reconciliation
+from order_service.rota import Rota
 from order_service.sessions import Session, SessionKey, Sessions
 from order_service.venues.port import (
     BalancePushed,
@@ -59,6 +61,7 @@ class Keeper:
         self._clock = clock
         self._tasks = tasks
         self._beat = beat
+        self.rota = Rota(clock)
         self._running: dict[SessionKey, list[asyncio.Task[None]]] = {}
         # Pushes may come before the answer that tells us the venue's ids (reliability 14).
         self._unmatched: OrderedDict[tuple[SessionKey, VenueOrderId], VenueOrder] = OrderedDict()
@@ -78,6 +81,7 @@ class Keeper:
     def end(self, session: Session) -> None:
         """Stop keeping a session."""
         self._sessions.drop(session)
+        self.rota.forget(session.key)
         for task in self._running.pop(session.key, []):
             task.cancel()
 
@@ -105,42 +109,51 @@ class Keeper:
     # ------------------------------------------------------------------ sweeps
 
     async def _sweep_forever(self, session: Session) -> None:
-        pause = FIRST_PAUSE
+        pause, asked = FIRST_PAUSE, True
         while True:
-            session.sweep_now.clear()
-            held_back = session.held_back
             wait = self._beat.total_seconds()
             if session.can_be_asked:
-                try:
-                    await session.budget.wait_open()
-                    await self._check_world(session)
-                    await self._reconciliation.sweep(session)
-                except CredentialRefused as refusal:
-                    await self._sessions.stop(session, refusal.code, refusal.message)
-                except VenueError as error:
-                    wait = pause
-                    pause = min(LONGEST_PAUSE, pause * 2)
-                    await self._unread(session, error)
-                except Exception as error:
-                    # The journal, a defect, a payload nobody thought of: this user waits, its sweeps go on.
-                    expected = isinstance(error, JournalFailed)
-                    _log.error("sweep failed", user=session.user_id, error=str(error), exc_info=not expected)
-                    wait = pause
-                    pause = min(LONGEST_PAUSE, pause * 2)
-                    await self._unread(
-                        session, VenueError("sweep_failed", f"{type(error).__name__}: {error}")
-                    )
-                else:
-                    pause = FIRST_PAUSE
-                    self._let_go(session, held_back)
-                    if session.state is UserState.SETTLING:
-                        await self._sessions.set_state(session, UserState.READY)
+                await session.budget.wait_open(Priority.SWEEP)
+                urgent = asked or session.state is UserState.SETTLING
+                async with self.rota.turn(session.key, urgent=urgent):
+                    read = await self._sweep_once(session)
+                wait = wait if read else pause
+                pause = FIRST_PAUSE if read else min(LONGEST_PAUSE, pause * 2)
+            else:
+                session.sweep_now.clear()
             session.swept.set()
             try:
                 async with asyncio.timeout(wait):
                     await session.sweep_now.wait()
+                    asked = True
             except TimeoutError:
-                pass
+                asked = False
+
+    async def _sweep_once(self, session: Session) -> bool:
+        """Read the account; what came of it is the session's state. False: try again soon."""
+        session.sweep_now.clear()
+        held_back = session.held_back
+        try:
+            await self._check_world(session)
+            await self._reconciliation.sweep(session)
+        except CredentialRefused as refusal:
+            await self._sessions.stop(session, refusal.code, refusal.message)
+        except VenueError as error:
+            await self._unread(session, error)
+            return False
+        except Exception as error:
+            # The journal, a defect, a payload nobody thought of: this user waits, its sweeps go on.
+            expected = isinstance(error, JournalFailed)
+            _log.error("sweep failed", user=session.user_id, error=str(error), exc_info=not expected)
+            story = f"{type(error).__name__}: {error}"
+            await self._unread(session, VenueError("sweep_failed", story))
+            return False
+        else:
+            self.rota.swept(session.key)
+            self._let_go(session, held_back)
+            if session.state is UserState.SETTLING:
+                await self._sessions.set_state(session, UserState.READY)
+        return True
 
     async def _check_world(self, session: Session) -> None:
         """Paper only: another world's books would make nonsense of this journal (architecture 2)."""
