@@ -107,6 +107,10 @@ class SpotVenue:
         kept = self._kept_rules(symbol)
         return kept.newest if kept.newest is not None else await kept.get()
 
+    def distrust_rules(self, symbol: str) -> None:
+        """The venue refused what these rules allow: they have changed (reliability 29)."""
+        self._kept_rules(symbol).distrust()
+
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade."""
 
@@ -170,16 +174,21 @@ class SpotAccount:
         rules = await before_sending(self._venue.known_rules(order.symbol))
         path, params = spot.placement(order, rules)
         counts: dict[int, int] = {}
-        placed = await self._venue.rest.send(
-            self._credential,
-            "POST",
-            path,
-            params,
-            lambda answer: spot.placed(order, answer, self._venue.clock.now()),
-            at=order.submitted_at,
-            not_after=order.submitted_at + SEND_WITHIN,
-            heard=lambda headers: counts.update(order_counts(headers)),
-        )
+        try:
+            placed = await self._venue.rest.send(
+                self._credential,
+                "POST",
+                path,
+                params,
+                lambda answer: spot.placed(order, answer, self._venue.clock.now()),
+                at=order.submitted_at,
+                not_after=order.submitted_at + SEND_WITHIN,
+                heard=lambda headers: counts.update(order_counts(headers)),
+            )
+        except VenueRefused as refusal:
+            if refusal.code == "filter":
+                self._venue.distrust_rules(order.symbol)
+            raise
         return msgspec.structs.replace(placed, order_counts=counts)
 
     async def cancel(self, order: Order, role: LegRole) -> None:

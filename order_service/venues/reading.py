@@ -74,6 +74,10 @@ class Kept(Generic[T]):
             self._good_until = self._clock.monotonic() + self._seconds
             return self.newest
 
+    def distrust(self) -> None:
+        """The value has been proven wrong: the next reader reads it anew."""
+        self._good_until = 0.0
+
 
 async def before_sending(read: Awaitable[T]) -> T:
     """A read that a placement needs first: when it fails, nothing of the placement has left."""
