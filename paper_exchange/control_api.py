@@ -91,7 +91,7 @@ class ControlApi:
             ("POST", "price"): self._price,
             ("POST", "deposit"): self._deposit,
             ("POST", "orders"): self._place,
-            ("GET", "faults"): lambda _: {"faults": self._exchange.faults.active()},
+            ("GET", "faults"): lambda _: self._faults(),
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._remove_fault,
         }
@@ -183,6 +183,10 @@ class ControlApi:
         return account
 
     # Faults.
+
+    def _faults(self) -> Row:
+        faults = self._exchange.faults
+        return {"faults": faults.active(), "ended": faults.ended()}
 
     def _add_fault(self, request: Request) -> Row:
         return {"id": self._exchange.faults.add(FaultRule.model_validate(decode(request.body)))}

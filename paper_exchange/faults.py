@@ -8,6 +8,7 @@ says which kind stands for which row of the catalogue.
 
 import json
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -72,6 +73,7 @@ FilterName = Literal[
     "percent_down",
     "percent_up",
 ]
+ENDED_KEPT = 100
 # Without these a rule of the kind says nothing.
 NEEDED: dict[str, tuple[str, ...]] = {
     "mutate": ("field",),
@@ -151,6 +153,7 @@ class Faults:
         self._struck: dict[int, int] = {}
         self._from_ms: dict[int, int] = {}
         self._until_ms: dict[int, int] = {}
+        self._ended: deque[dict[str, object]] = deque(maxlen=ENDED_KEPT)
         self.now_ms = now_ms
         for rule in rules:
             self.add(rule)
@@ -171,6 +174,7 @@ class Faults:
         """Drop the rules whose time is over."""
         self.now_ms = max(self.now_ms, now_ms)
         for fault_id in [i for i, until in self._until_ms.items() if until <= now_ms]:
+            self._ended.append(self._row(fault_id))
             self.remove(fault_id)
 
     def remove(self, fault_id: int) -> bool:
@@ -185,10 +189,15 @@ class Faults:
             self.remove(fault_id)
 
     def active(self) -> list[dict[str, object]]:
-        return [
-            {"id": i, "struck": self._struck[i], "left": self._left.get(i)} | rule.model_dump(mode="json")
-            for i, rule in self._rules.items()
-        ]
+        return [self._row(fault_id) for fault_id in self._rules]
+
+    def ended(self) -> list[dict[str, object]]:
+        """The newest of those whose time is over."""
+        return list(self._ended)
+
+    def _row(self, fault_id: int) -> dict[str, object]:
+        counts = {"id": fault_id, "struck": self._struck[fault_id], "left": self._left.get(fault_id)}
+        return counts | self._rules[fault_id].model_dump(mode="json")
 
     def strike(
         self, scope: Scope, *kinds: FaultKind, when: Literal["before", "after"] | None = None

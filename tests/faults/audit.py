@@ -43,10 +43,11 @@ def read(pair: Pair) -> Books:
     """All books as they are now."""
     orders, trades = pair.control("GET", "orders")["orders"], pair.control("GET", "trades")["trades"]
     report = pair.control("GET", "report")
-    return Books(*_journal(pair.journal), orders=orders, trades=trades, report=report)
+    return Books(*journal(pair.journal), orders=orders, trades=trades, report=report)
 
 
-def _journal(path: Path) -> tuple[list[Order], set[str], list[Row], list[Row]]:
+def journal(path: Path) -> tuple[list[Order], set[str], list[Row], list[Row]]:
+    """Orders, the ids of those that were ever in doubt, ledger rows and totals of a journal's file."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
     connection.row_factory = sqlite3.Row
     try:

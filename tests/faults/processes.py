@@ -221,6 +221,7 @@ class Pair(AbstractContextManager["Pair"]):
 
     def heal(self) -> list[dict[str, Any]]:
         """Switch all faults off; what they were and how often each struck."""
-        rules: list[dict[str, Any]] = self.control("GET", "faults")["faults"]
+        found = self.control("GET", "faults")
         self.control("DELETE", "faults")
+        rules: list[dict[str, Any]] = found["faults"] + found["ended"]
         return rules

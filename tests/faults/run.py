@@ -62,6 +62,7 @@ async def run(root: Path, *, lists: int, users: int, seconds: float, seed: int =
     figures |= {"requests repeated": crowd.counts["repeated"], "bans": 1, "refused by the ban": asked}
     figures |= final.figures | {"faults struck": sum(rule["struck"] for rule in rules)}
     figures |= {"seconds of trading": round(traded), "seconds": round(time.monotonic() - began)}
+    figures |= {f"denied: {reason}": count for reason, count in crowd.denials.most_common(6)}
     return Verdict(figures, verdict.differences + final.differences)
 
 

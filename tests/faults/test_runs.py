@@ -1,4 +1,4 @@
-"""The fault run and the kill sweep in small, over real processes; `make faults` and `make kills` are whole."""
+"""The fault run and the kill sweep in small; `make faults` and `make kills` are the whole."""
 
 from pathlib import Path
 

@@ -44,5 +44,5 @@ def test_a_pause_stands_still() -> None:
 
 @pytest.mark.parametrize("text", ["a", "a=burn", "a=pause", "a=kill:3", "a=kill@x"])
 def test_a_variable_that_makes_no_sense_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         failpoints.parse(text)
