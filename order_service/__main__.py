@@ -83,7 +83,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             care.look_after(order)
         accounts = Accounts(journal, sessions, clock)
         orders = OrderServicer(manager, accounts, sessions, journal, feed, clock)
-        admin = OrderAdminServicer(users, manager, sessions, keeper, journal, clock)
+        admin = OrderAdminServicer(users, manager, sessions, keeper, journal, budgets, clock)
         served = rpc.serve(settings.order, _registrations(orders, admin))
         server = await stack.enter_async_context(served)
         tasks.spawn(_tell_health(server, journal, clock), "health")

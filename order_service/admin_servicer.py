@@ -1,14 +1,20 @@
 """OrderAdminService over gRPC: users, credentials, orders that need a person. Decides nothing."""
 
+from collections.abc import Mapping
+
 from order_service.denied import Denied, Kind
+from order_service.guard import Guard
 from order_service.journal import Journal
 from order_service.keeper import Keeper
 from order_service.order_manager import OrderManager
+from order_service.rate_budget import RateBudget
+from order_service.rota import Rota
 from order_service.servicer import Context, Faults
 from order_service.sessions import Sessions
 from order_service.users import Users
 from otopilot import wire
 from otopilot.clock import Clock
+from otopilot.instrument import Venue
 from otopilot.order import IN_FLIGHT, Order, OrderId, OrderState, Refused, RejectionKind, UserId
 from otopilot.position import UserState
 from protos import order_pb2 as pb
@@ -28,6 +34,7 @@ class OrderAdminServicer(order_pb2_grpc.OrderAdminServiceServicer):
         sessions: Sessions,
         keeper: Keeper,
         journal: Journal,
+        budgets: Mapping[Venue, RateBudget],
         clock: Clock,
     ) -> None:
         self._users = users
@@ -35,6 +42,7 @@ class OrderAdminServicer(order_pb2_grpc.OrderAdminServiceServicer):
         self._sessions = sessions
         self._keeper = keeper
         self._journal = journal
+        self._budgets = budgets
         self._clock = clock
 
     async def PutCredential(self, request: pb.PutCredentialRequest, context: Context) -> pb.User:
@@ -88,3 +96,46 @@ class OrderAdminServicer(order_pb2_grpc.OrderAdminServiceServicer):
                 unread=[wire.user_to_pb(user) for user in unread],
                 foreign_open_orders=self._manager.books.guard.foreign_count(),
             )
+
+    async def GetCounters(self, request: pb.GetCountersRequest, context: Context) -> pb.GetCountersResponse:
+        return pb.GetCountersResponse(
+            guard=_guard(self._manager.books.guard),
+            budgets=[
+                _budget(venue, self._budgets[venue], self._keeper.rota) for venue in sorted(self._budgets)
+            ],
+        )
+
+
+def _guard(guard: Guard) -> pb.GuardCounters:
+    counters = guard.counters
+    return pb.GuardCounters(
+        admitted=counters.admitted,
+        lowered=counters.lowered,
+        raised=counters.raised,
+        denied_by_orders=counters.denied_by_orders,
+        denied_by_waiters=counters.denied_by_waiters,
+        waits=counters.waits,
+        waited_ms=int(counters.waited_seconds * 1000),
+        longest_wait_ms=int(counters.longest_wait_seconds * 1000),
+        lapsed=guard.tickets.lapsed,
+        waiting=guard.tickets.count(),
+        expired_in_match=counters.expired_in_match,
+        shared_trades=counters.shared_trades,
+    )
+
+
+def _budget(venue: Venue, budget: RateBudget, rota: Rota) -> pb.BudgetCounters:
+    used, limit = budget.used()
+    counters = budget.counters
+    return pb.BudgetCounters(
+        venue=wire.venue_to_pb(venue),
+        used_weight=used,
+        weight_limit=limit,
+        waited=counters.waited,
+        denied=counters.denied,
+        bans=counters.bans,
+        too_many_orders=counters.too_many_orders,
+        closed_until=wire.timestamp(budget.closed_until()),
+        rotation_ms=int(rota.rotation_seconds(venue) * 1000),
+        sweeps_waiting=rota.waiting(venue),
+    )

@@ -64,7 +64,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
             desk.manager, desk.accounts, desk.sessions, desk.journal, desk.feed, desk.clock
         )
         admin = OrderAdminServicer(
-            desk.users, desk.manager, desk.sessions, desk.keeper, desk.journal, desk.clock
+            desk.users, desk.manager, desk.sessions, desk.keeper, desk.journal, desk.budgets, desk.clock
         )
         registrations = [
             Registration(
@@ -162,6 +162,30 @@ async def test_errors_carry_code_reason_and_details(service: Service) -> None:
         error = await fault(call)
         assert (error.code, error.reason) == (expected, reason), error.message
     assert len(service.desk.account().sent) == 1
+
+
+async def test_denials_bans_and_the_rotation_are_counted(service: Service) -> None:
+    await trading(service, "1", "2")
+    await service.orders.PlaceOto(service.oto("a"))
+    under = service.oto("b", user_id="2", working_price="48.60", min_working_price="48.60")
+    under.pending_price = "49.00"
+    assert (await fault(service.orders.PlaceOto(under))).reason == "DENIED_GUARD"
+    told = await service.admin.GetCounters(pb.GetCountersRequest())
+    assert (told.guard.admitted, told.guard.denied_by_orders, told.guard.waiting) == (1, 1, 1)
+    assert [budget.venue for budget in told.budgets] == [ALPHA]
+    assert not told.budgets[0].HasField("closed_until")
+    assert told.budgets[0].rotation_ms > 0
+
+
+async def test_a_re_pricing_is_told_with_the_cancel_and_comes_back_with_the_order(service: Service) -> None:
+    await trading(service, "1")
+    order = await service.orders.PlaceOto(service.oto("a"))
+    wish = pb.CancelOrderRequest(order_id=order.order_id, role=pb.LEG_ROLE_PENDING, reprice_to="48.20")
+    told = await service.orders.CancelOrder(wish)
+    assert [w.reprice_to for w in told.cancel_wishes] == ["48.2"]
+    wish.role = pb.LEG_ROLE_WORKING
+    error = await fault(service.orders.CancelOrder(wish))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "NOT_A_SELL")
 
 
 async def test_a_failed_commit_is_unavailable_and_the_same_id_may_be_repeated(service: Service) -> None:
