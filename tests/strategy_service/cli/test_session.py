@@ -291,6 +291,7 @@ def test_a_missed_target_ends_with_1(world, services, config):
     def needs_person():
         world.state = strategies.USER_RUN_STATE_NEEDS_PERSON
 
+    world.bought["1"] = "30.5"
     world.on_watch = needs_person
     assert main(["run", "--config", config], services) == 1
 
@@ -315,6 +316,7 @@ def test_the_first_interrupt_drains_and_accounts_for_what_is_open(world, service
             once.append(number)
             os.kill(os.getpid(), number)
 
+    world.bought["1"] = "30.5"
     world.on_watch = interrupt
     before = signal.getsignal(number)
     assert main(["run", "--config", config], services) == 130
