@@ -47,7 +47,7 @@ def due(play: Play) -> Order:
 def test_a_sell_that_rests_longer_than_its_time_is_cancelled_alone() -> None:
     play = Play(**SETTINGS)
     order = due(play)
-    assert play.actions == [Cancel(order.order_id, LegRole.PENDING, "reprice")]
+    assert play.actions == [Cancel(order.order_id, LegRole.PENDING, "reprice", D("101.31"))]
     assert play.waits == "reprice"
 
 
