@@ -42,6 +42,7 @@ class World:
         self.calls = []
         self.state = RUNNING
         self.bought = {"1": "60.5", "2": "40"}
+        self.target = "100"
         self.known_users = ["1"]
         self.refuse_starts = 0
         self.left_out = ""
@@ -56,7 +57,7 @@ class World:
         ]
         return strategies.StrategyStatus(
             strategy_id="koge",
-            target_volume="100",
+            target_volume=self.target,
             total_volume="100.5",
             target_scope="shared",
             is_running=self.state == RUNNING,
@@ -291,7 +292,7 @@ def test_a_missed_target_ends_with_1(world, services, config):
     def needs_person():
         world.state = strategies.USER_RUN_STATE_NEEDS_PERSON
 
-    world.bought["1"] = "30.5"
+    world.target = "1000"
     world.on_watch = needs_person
     assert main(["run", "--config", config], services) == 1
 
@@ -316,7 +317,7 @@ def test_the_first_interrupt_drains_and_accounts_for_what_is_open(world, service
             once.append(number)
             os.kill(os.getpid(), number)
 
-    world.bought["1"] = "30.5"
+    world.target = "1000"
     world.on_watch = interrupt
     before = signal.getsignal(number)
     assert main(["run", "--config", config], services) == 130
