@@ -47,13 +47,25 @@ class Reconciliation:
         self._clock = clock
         # Base of each foreign order whose trades are in the ledger; orders out of sight are forgotten.
         self._foreign_read: dict[AccountKey, dict[VenueOrderId, Decimal]] = {}
+        # The sweeps of this process read on from here, however old an open foreign order is ...
+        self._read_until: dict[AccountKey, Cursor] = {}
+        # ... and ask for one that has ended since by its id, until its trades must have come.
+        self._foreign_open: dict[AccountKey, frozenset[VenueOrderId]] = {}
+        self._foreign_gone: dict[AccountKey, dict[VenueOrderId, datetime]] = defaultdict(dict)
 
     async def sweep(self, session: Session) -> None:
         """Bring every symbol of the user up to date. Raises VenueError; then nothing is known anew."""
         began = self._clock.now()
         for account in self._accounts(session):
+            self._look_after_the_unsent(account)
             await self._sweep_symbol(session, account)
         await self._release_holds(session, began)
+
+    def _look_after_the_unsent(self, account: AccountKey) -> None:
+        """A commit that stands although it was told as failed leaves an order that nobody sends."""
+        for order in self._journal.books.live_orders(account):
+            if order.state is OrderState.SUBMITTING and not self._manager.awaits_answer(order.order_id):
+                self._care.look_after(order)
 
     def _accounts(self, session: Session) -> list[AccountKey]:
         """Every symbol of the user with live orders, in a scope, or swept before."""
@@ -71,9 +83,9 @@ class Reconciliation:
         for scope in books.scopes.values():
             if any(AccountKey(m.user_id, m.venue, m.symbol) == account for m in scope.members):
                 needed = min(needed, window_start(scope, now) or FIRST_MOMENT)
-        cursor = books.cursors.get(account)
-        if cursor is not None and cursor.covered_since <= needed:
-            return cursor.next_from, cursor.covered_since
+        for cursor in (self._read_until.get(account), books.cursors.get(account)):
+            if cursor is not None and cursor.covered_since <= needed:
+                return cursor.next_from, cursor.covered_since
         return max(FIRST_MOMENT, needed - BEFORE_WINDOW), needed
 
     async def _sweep_symbol(self, session: Session, account: AccountKey) -> None:
@@ -87,6 +99,7 @@ class Reconciliation:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
         foreign = await self._sort_out(session, account, list(facts.values()))
         rows, read = await self._foreign_rows(session, account, foreign)
+        rows += await self._rows_of_the_gone(session, account, facts)
         await self._ask_for_the_missing(session, account, facts)
         behind = [fact for fact in foreign if fact.executed_quantity > read[fact.venue_order_id]]
         # Ours are asked for singly; what is open or unread of somebody else's must be in the next history.
@@ -105,6 +118,9 @@ class Reconciliation:
 
         def then(_: None) -> None:
             self._foreign_read[account] = read
+            self._foreign_open[account] = frozenset(f.venue_order_id for f in foreign if not _ended(f))
+            unread = min((fact.created_at for fact in behind), default=began)
+            self._read_until[account] = Cursor(covered, min(unread, began - OVERLAP))
 
         failpoints.hit("sweep.before_commit")
         await self._journal.run(decide, then=then)
@@ -208,6 +224,23 @@ class Reconciliation:
                     rows.append(await self._foreign_row(account, trade))
                 read[place] = sum((trade.quantity for trade in trades), ZERO)
         return rows, read
+
+    async def _rows_of_the_gone(
+        self, session: Session, account: AccountKey, facts: dict[VenueOrderId, VenueOrder]
+    ) -> list[LedgerRow]:
+        """Trades of foreign orders that were open at the last sweep and are in no list now.
+
+        They ended meanwhile, and were made before what is read anew: no history shows them.
+        """
+        now, gone = self._clock.now(), self._foreign_gone[account]
+        for place in self._foreign_open.get(account, frozenset()) - facts.keys():
+            gone.setdefault(place, now + OVERLAP)
+        rows = []
+        for place in sorted(gone):
+            for trade in await session.account.at(Priority.SWEEP).trades_of(account.symbol, place):
+                rows.append(await self._foreign_row(account, trade))
+        self._foreign_gone[account] = {place: until for place, until in gone.items() if until > now}
+        return rows
 
     async def _foreign_row(self, account: AccountKey, trade: Trade) -> LedgerRow:
         value = await fee_value(self._sessions, account.venue, account.symbol, trade)
