@@ -13,8 +13,9 @@ CHUNK = 65_536
 class Proxy:
     """One way in, one way out. Its switches act on connections there are and on later ones."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, port: int = 0) -> None:
         self._target_port = target_port
+        self._wanted_port = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -26,7 +27,7 @@ class Proxy:
         self.connections = 0
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._wanted_port)
         return self
 
     async def __aexit__(

@@ -155,8 +155,8 @@ class Crowd:
 
     async def _rounds(self, trader: Trader, go_on: Callable[[], bool]) -> None:
         while go_on():
-            request = self._request(trader)
-            order = await self._place(request, go_on)
+            request = self.request(trader)
+            order = await self.place(request, go_on)
             if order is None:
                 await asyncio.sleep(self._dice.uniform(0.1, 0.5))
                 continue
@@ -167,7 +167,8 @@ class Crowd:
             while go_on() and not await self._ended(order.order_id, FILL_SECONDS):
                 await self._cancel(order.order_id)
 
-    def _request(self, trader: Trader) -> pb.PlaceOtoRequest:
+    def request(self, trader: Trader) -> pb.PlaceOtoRequest:
+        """The next OTO of a trader: BUY under the middle of the swing, SELL over it."""
         market = trader.market
         self._cycles[trader.user_id] += 1
         cycle = self._cycles[trader.user_id]
@@ -192,7 +193,7 @@ class Crowd:
             max_price_age_ms=60_000,
         )
 
-    async def _place(self, request: pb.PlaceOtoRequest, go_on: Callable[[], bool]) -> pb.Order | None:
+    async def place(self, request: pb.PlaceOtoRequest, go_on: Callable[[], bool]) -> pb.Order | None:
         """The order of this request; none if the service said no."""
         while True:
             request.owner_epoch = self._owner_epoch
