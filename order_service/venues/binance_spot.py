@@ -28,7 +28,7 @@ from order_service.venues.port import (
 )
 from order_service.venues.reading import Kept, before_sending, read_world
 from order_service.venues.spot_rest import SpotRest, order_counts
-from order_service.venues.streaming import Connects, keep_up, listen
+from order_service.venues.streaming import keep_up, listen
 from otopilot.clock import Clock, to_ms
 from otopilot.instrument import Instrument, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
@@ -66,7 +66,6 @@ class SpotVenue:
         self.rest = SpotRest(transport, clock, rest_url, recv_window_ms)
         self._ws_api_url = ws_api_url
         self._world_url = world_url
-        self._connects = Connects(clock)
         self._rules: dict[str, Kept[spot.Rules]] = {}
         self._prices: dict[str, Kept[Decimal]] = {}
 
@@ -136,7 +135,6 @@ class SpotVenue:
 
     async def stream_once(self, credential: Credential, sink: StreamSink) -> None:
         """One life of a user data subscription on a socket of its own."""
-        await self._connects.turn()
         params = await self.rest.stream_params(credential)
         subscribe = {"id": "1", "method": "userDataStream.subscribe.signature", "params": params}
         socket = await self._transport.connect(self._ws_api_url)

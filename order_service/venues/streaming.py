@@ -5,7 +5,6 @@ StreamUp, which makes the reader sweep.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NoReturn
 
@@ -28,29 +27,8 @@ _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 10.0
 _CREDENTIAL_WAIT_SECONDS = 60.0
 
-MOST_CONNECTS, CONNECTS_SECONDS = 200, 300.0  # Spot allows 300 of one address; some are market_service's
-
 # Reads a frame: True is the subscription's acknowledgement.
 Reader = Callable[[str], bool | Iterable[StreamNews]]
-
-
-class Connects:
-    """The turns of all users behind one address to open a socket: a storm of them would be refused."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._made: deque[float] = deque()
-
-    async def turn(self) -> None:
-        """Return when one more may be opened."""
-        while True:
-            now = self._clock.monotonic()
-            while self._made and self._made[0] <= now - CONNECTS_SECONDS:
-                self._made.popleft()
-            if len(self._made) < MOST_CONNECTS:
-                self._made.append(now)
-                return
-            await self._clock.sleep(self._made[0] + CONNECTS_SECONDS - now)
 
 
 async def keep_up(
