@@ -32,6 +32,7 @@ class Accounts:
         def decide(tx: Transaction) -> int:
             tx.books.owner_epoch += 1
             tx.set_meta("owner_epoch", str(tx.books.owner_epoch))
+            tx.books.owner = owner
             tx.set_meta("owner", owner)
             return tx.books.owner_epoch
 
@@ -47,8 +48,11 @@ class Accounts:
         def decide(tx: Transaction) -> ScopeVolume:
             books = tx.books
             if owner_epoch != books.owner_epoch or owner_epoch < 1:
-                message = f"owner epoch {owner_epoch} is not the current one ({books.owner_epoch})"
-                raise Denied(Kind.PRECONDITION, "STALE_OWNER", message)
+                message = (
+                    f"owner epoch {owner_epoch} is not the current one ({books.owner_epoch}): "
+                    f"{books.owner or 'nobody'} has the placing right"
+                )
+                raise Denied(Kind.PRECONDITION, "STALE_OWNER", message, owner=books.owner)
             known = books.scopes.get(scope.scope_id)
             if known is not None and known.revision > scope.revision:
                 message = (

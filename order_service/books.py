@@ -74,6 +74,7 @@ class Books:
         self.complete_accounts: dict[AccountKey, bool] = {}  # history read since this process started
         self.base_assets: dict[tuple[Venue, str], str] = {}
         self.owner_epoch = int(self.store.meta("owner_epoch") or 0)
+        self.owner = self.store.meta("owner") or ""
         self.number = self.store.newest_number()
         self.sequence, self.chain = self.store.newest_event()
         self.cycles: dict[CycleKey, int] = {}

@@ -77,7 +77,8 @@ def _admit(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
         raise _precondition(
             "STALE_OWNER",
             f"owner epoch {ask.owner_epoch} is not the current one ({tx.books.owner_epoch}): "
-            "another owner has claimed the placing right",
+            f"{tx.books.owner or 'nobody'} has the placing right",
+            owner=tx.books.owner,
         )
     _check_price_age(ask, now)
     _check_filters(ask.side, ask.price, ask.quantity, known)

@@ -1,17 +1,21 @@
 """Every task has an owner: this one. A task that fails says so, and never silently.
 
 `async with TaskOwner(name) as tasks:` cancels what still runs when the block ends.
+Work that must never end is spawned as `restarted(work, clock, name)`.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
 from otopilot import log
+from otopilot.clock import Clock
 
 T = TypeVar("T")
 _log = log.get("tasks")
+
+_RESTART_SECONDS = 1.0
 
 
 class TaskOwner:
@@ -49,3 +53,15 @@ class TaskOwner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def restarted(work: Callable[[], Awaitable[None]], clock: Clock, name: str) -> None:
+    """Until the work returns: a defect in it is logged whole, and it starts anew a second later."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("task failed", task=name)
+            await clock.sleep(_RESTART_SECONDS)
+        else:
+            return

@@ -35,7 +35,7 @@ def wind_down(turn: Turn) -> bool:
                 turn.set(fresh=False, not_before=turn.now + _RE_READ_SECONDS)
                 turn.wake(turn.state.not_before)
             return False
-    elif _put_back(turn) or selling.sell_residual(turn):
+    elif not turn.moment.other_owner and (_put_back(turn) or selling.sell_residual(turn)):
         return False
     finish(turn)
     return False

@@ -1,8 +1,9 @@
 """StrategyExecutor: the Python API of the seeds.
 
 It embeds the supervisor that the service also drives, with clients to the market and order
-services; it takes the placing right, so a strategy service beside it stops placing. Status is
-read from memory. Use it as `async with`, or call aclose() at the end.
+services; start_strategy takes the placing right, so a strategy service beside it stands down
+until it is told to start again, and then this one does. Status is read from memory. Use it as
+`async with`, or call aclose() at the end.
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@ sequence is no longer kept, it starts again with a snapshot (architecture 7).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from otopilot.money import ZERO
 from otopilot.order import Order, UserId
 from otopilot.position import User
 from otopilot.quote import Quote
+from otopilot.tasks import TaskOwner, restarted
 from strategy_service.clients import CallFailed, MarketClient, OrderClient, PriceKey
 from strategy_service.prices import Rise, Swing
 
@@ -51,18 +52,18 @@ class PriceFeed:
         self._clock = clock
         self._watched: dict[PriceKey, Watched] = {}
         self._changed = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskOwner("price feed")
         self._heard_at = float("-inf")
         self.error = ""
 
     def open(self) -> None:
         """Start the stream's task."""
-        works = (self._run, self._keep_young)
-        self._tasks = [asyncio.ensure_future(_for_ever(work, self._clock)) for work in works]
+        for work in (self._run, self._keep_young):
+            self._tasks.spawn(restarted(work, self._clock, "price feed"), "price feed")
 
     async def aclose(self) -> None:
         """End it."""
-        await _end(self._tasks)
+        await self._tasks.close()
 
     @property
     def up(self) -> bool:
@@ -190,19 +191,18 @@ class OrderFeed:
         self._clock = clock
         self._on_connected = on_connected
         self._listeners: dict[UserId, list[OrderListener]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = TaskOwner("order feed")
         self._sequence = 0
         self.up = False
         self.error = ""
 
     def open(self) -> None:
         """Start the stream's task."""
-        self._task = asyncio.ensure_future(_for_ever(self._run, self._clock))
+        self._tasks.spawn(restarted(self._run, self._clock, "order feed"), "order feed")
 
     async def aclose(self) -> None:
         """End it."""
-        if self._task is not None:
-            await _end([self._task])
+        await self._tasks.close()
 
     def listen(self, user_id: UserId, listener: OrderListener) -> None:
         """Tell it about the user's orders."""
@@ -268,16 +268,6 @@ async def _until_silent(stream: Any) -> AsyncIterator[Any]:
         except StopAsyncIteration:
             return
         yield item
-
-
-async def _for_ever(work: Callable[[], Awaitable[None]], clock: Clock) -> None:
-    """Every loop lives on these streams: a defect in one is logged whole, and it starts anew."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            _log.exception("feed failed")
-            await clock.sleep(_MOST_BACKOFF_SECONDS)
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

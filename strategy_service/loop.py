@@ -61,8 +61,13 @@ class World(Protocol):
         """The placing right, to go with every placement."""
         ...
 
-    def placing_right_lost(self, owner_epoch: int) -> None:
-        """A call was refused for want of that right, or of its scope."""
+    @property
+    def other_owner(self) -> str:
+        """Who took that right from this process; empty while nobody did."""
+        ...
+
+    def refused(self, owner_epoch: int, no: CallFailed) -> None:
+        """A call was refused, perhaps for want of that right or of its scope."""
         ...
 
 
@@ -196,6 +201,7 @@ class UserLoop(OrderListener):
             rise=world.prices.rise(self._key) if resting else ZERO,
             market_up=world.prices.up,
             orders_up=world.order_feed.up,
+            other_owner=world.other_owner,
         )
 
     def _schedule(self) -> None:
@@ -239,8 +245,7 @@ class UserLoop(OrderListener):
         try:
             order = await world.orders.place(asked, self.rules, epoch)
         except Refused as no:
-            if no.reason in ("STALE_OWNER", "UNKNOWN_SCOPE"):
-                world.placing_right_lost(epoch)
+            world.refused(epoch, no)
             news: News = Denied(
                 request_id=asked.request_id, reason=no.reason, message=no.message, metadata=no.metadata
             )
@@ -300,8 +305,8 @@ class UserLoop(OrderListener):
 
     def _unread(self, failed: object, volume: object) -> Unread:
         reason = failed.reason if isinstance(failed, CallFailed) else "GARBLED"
-        if reason == "UNKNOWN_SCOPE":
-            self._world.placing_right_lost(self._world.owner_epoch)
+        if isinstance(failed, CallFailed):
+            self._world.refused(self._world.owner_epoch, failed)
         return Unread(
             reason=reason,
             message=str(failed),

@@ -7,6 +7,7 @@ from otopilot.rpc import Fault
 from strategy_service.clients import CallFailed, MarketClient, Refused
 from strategy_service.config import StrategyConfig
 from strategy_service.right import PlacingRight
+from strategy_service.state import waits_for_right
 from strategy_service.strategy_run import StrategyRun
 
 _RIGHT_SECONDS = 2.0
@@ -20,19 +21,38 @@ class Preparation:
         self._right = right
 
     async def prepare(self, run: StrategyRun) -> None:
-        """Make a run ready to begin. Raises Fault (UNKNOWN_TOKEN; UNAVAILABLE: try again)."""
+        """Make a run ready to begin. Raises Fault (UNKNOWN_TOKEN, OTHER_OWNER; UNAVAILABLE: try again)."""
         run.prepare(await self.resolve(run.config))
         if run.ended_at is not None:
             return
-        if not await self._right.held(_RIGHT_SECONDS):
-            raise _unavailable("order", self._right.error or "no answer")
+        if await self._set_scopes(run):
+            return
+        # The epoch was of another start, and is claimed anew, or another owner has the right.
+        if not await self._set_scopes(run):
+            raise _unavailable("order", "the placing right was lost while scopes were written")
+
+    async def _set_scopes(self, run: StrategyRun) -> bool:
+        """False when the placing right is stale. Raises Fault."""
+        right = self._right
+        held = await right.held(_RIGHT_SECONDS)
+        if right.other_owner:
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            raise Fault(code, "OTHER_OWNER", waits_for_right(right.other_owner))
+        if not held:
+            raise _unavailable("order", right.error or "no answer")
+        epoch = right.owner_epoch
         try:
-            await run.set_scopes(self._right.owner_epoch)
-        except Refused as error:
-            self._right.lost(self._right.owner_epoch)
-            raise Fault(grpc.StatusCode.UNAVAILABLE, error.reason, error.message) from error
-        except (CallFailed, ValueError) as error:
-            raise _unavailable("order", str(error)) from error
+            written, unwritten = await run.set_scopes(epoch)
+        except Refused as no:
+            right.refused(epoch, no)
+            return False
+        if unwritten is not None and not written:
+            if isinstance(unwritten, Refused):
+                raise Fault(grpc.StatusCode.UNAVAILABLE, unwritten.reason, unwritten.message)
+            raise _unavailable("order", str(unwritten))
+        if unwritten is not None:
+            right.want()  # the others go on, this one is tried again
+        return True
 
     async def resolve(self, config: StrategyConfig) -> Instrument:
         """The instrument of the strategy's token. Raises Fault."""

@@ -22,7 +22,7 @@ from strategy_service.prices import (
     prices,
     smallest_quantity,
 )
-from strategy_service.state import Condition, Denied, Outcome, Phase, PlaceOto, Standing
+from strategy_service.state import Condition, Denied, Outcome, Phase, PlaceOto, Standing, waits_for_right
 from strategy_service.turn import Turn
 
 _OPEN_BUY = frozenset({OrderState.SUBMITTING, OrderState.IN_DOUBT, OrderState.WORKING})
@@ -84,6 +84,11 @@ def rest(turn: Turn) -> bool:
         _check_end(turn, standing)
     if turn.state.ending is not None:
         return ending.wind_down(turn)
+    if turn.moment.other_owner:
+        turn.wait("other_owner", waits_for_right(turn.moment.other_owner), None, Condition.BLOCKED)
+        turn.set(fresh=False, not_before=turn.now + _PERSON_SECONDS)
+        turn.wake(turn.state.not_before)
+        return False
     turn.set(began=True)
     if not _account_is_ready(turn, standing):
         return False

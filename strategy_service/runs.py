@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS scopes (
     content TEXT NOT NULL,
     revision INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS identity (
+    name TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS requests (
     request_id TEXT PRIMARY KEY,
     what TEXT NOT NULL,
@@ -91,6 +94,13 @@ class Runs:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def identity(self, fresh: str) -> str:
+        """The table's own name, under which its processes own the placing right; the fresh one at first."""
+        row = self._db.execute("SELECT name FROM identity").fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO identity VALUES (?)", (fresh,))
+        return str(row[0]) if row else fresh
 
     def begin(self, strategy_id: str, at: datetime, config_revision: str) -> None:
         """A new run is wanted; how users ended before is forgotten."""

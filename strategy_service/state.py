@@ -53,6 +53,14 @@ class Waiting(msgspec.Struct, frozen=True):
     condition: Condition = Condition.RUNNING
 
 
+def waits_for_right(other_owner: str) -> str:
+    """What an operator is told when another owner places for these accounts."""
+    return (
+        f"another strategy service or executor ({other_owner}) took the placing right;"
+        " start again to take it back"
+    )
+
+
 class Phase(StrEnum):
     """Where a loop stands in its round."""
 
@@ -83,6 +91,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     rise: Decimal = ZERO  # of the last moments, in percent
     market_up: bool = True
     orders_up: bool = True  # order news comes
+    other_owner: str = ""  # who took the placing right from this process
 
 
 class PlaceOto(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from otopilot import log
 from otopilot.instrument import Instrument
 from otopilot.order import ScopeId, StrategyId, UserId
 from otopilot.position import ScopeMember, ScopeVolume, VolumeScope, VolumeSide, VolumeWindow
@@ -22,6 +23,8 @@ from strategy_service.runs import Ended, Runs
 from strategy_service.state import Outcome, Rules, StopMode
 from strategy_service.status import StrategyStatus, UserState, UserStatus
 from strategy_service.user_run import UserRun
+
+_log = log.get("strategy_run")
 
 
 class StrategyRun:
@@ -65,11 +68,31 @@ class StrategyRun:
         self.instrument = instrument
         self.scopes = {scope.scope_id: scope for scope in self._make_scopes(self.config, instrument)}
 
-    async def set_scopes(self, owner_epoch: int) -> None:
-        """Write every scope; one that is written already changes nothing. Raises CallFailed."""
+    async def set_scopes(self, owner_epoch: int) -> tuple[int, CallFailed | ValueError | None]:
+        """Write every scope: how many were taken, and what was wrong with one that was not.
+
+        One that is written already changes nothing, one that cannot be written keeps no other from
+        being written. Raises Refused (STALE_OWNER).
+        """
+        written, wrong = 0, None
         for scope in list(self.scopes.values()):
-            volume = await self._set_scope(scope, owner_epoch)
-            self._spread(volume)
+            try:
+                self._spread(await self._set_scope(scope, owner_epoch))
+                written += 1
+            except (CallFailed, ValueError) as error:
+                if isinstance(error, Refused) and error.reason == "STALE_OWNER":
+                    raise
+                _log.warning("scope not written", scope_id=scope.scope_id, error=str(error))
+                wrong = error
+        return written, wrong
+
+    async def touch_scope(self, owner_epoch: int) -> None:
+        """Write one scope that stands already. Raises CallFailed: the epoch may be stale."""
+        # One whose history is being read would be read again for it.
+        incomplete = {user.scope.scope_id for user in self.users.values() if not user.history_read}
+        scope = next((s for s in self.scopes.values() if s.scope_id not in incomplete), None)
+        if scope is not None:
+            await self._world.orders.set_scope(scope, owner_epoch)
 
     async def _set_scope(self, scope: VolumeScope, owner_epoch: int) -> ScopeVolume:
         orders = self._world.orders

@@ -12,8 +12,10 @@ import grpc
 from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.rpc import Fault
-from strategy_service.clients import MarketClient, OrderClient
-from strategy_service.config import ConfigManager, Diff, StrategyConfig, TradingConfig, UnknownName
+from otopilot.tasks import TaskOwner, restarted
+from strategy_service import lookup
+from strategy_service.clients import CallFailed, MarketClient, OrderClient, Refused
+from strategy_service.config import ConfigManager, Diff, StrategyConfig, TradingConfig
 from strategy_service.feeds import OrderFeed, PriceFeed
 from strategy_service.figures import Figures
 from strategy_service.places import Places
@@ -32,6 +34,7 @@ _START_SECONDS = 5.0  # a start waits so long for a service that is not up yet
 _AGAIN_SECONDS = 0.5
 _RESOLVE_AGAIN_SECONDS = 2.0
 _STOP_MARGIN_SECONDS = 1.0
+_RIGHT_SECONDS = 2.0
 
 
 class Supervisor:
@@ -49,7 +52,8 @@ class Supervisor:
         self.clock = clock
         self.orders = orders
         self.prices = PriceFeed(market, clock)
-        self.right = PlacingRight(orders, clock, owner, self._write_scopes)
+        name = f"{owner}/{runs.identity(clock.new_id())}"
+        self.right = PlacingRight(orders, clock, name, self._write_scopes, self._right_changed)
         self.order_feed = OrderFeed(orders, clock, self.right.want)
         self._manager = manager
         self._applied: TradingConfig = manager.config
@@ -58,7 +62,7 @@ class Supervisor:
         self._runs: dict[str, StrategyRun] = {}
         self._leaving: list[StrategyRun] = []  # wind down beside a newer run of their strategy
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskOwner("supervisor")
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._preparation = Preparation(market, self.right)
         self._figures = Figures(orders, clock, self._preparation)
@@ -70,14 +74,29 @@ class Supervisor:
         """Goes with every placement."""
         return self.right.owner_epoch
 
-    def placing_right_lost(self, owner_epoch: int) -> None:
-        """A call under that epoch was refused for want of the right or of a scope."""
-        self.right.lost(owner_epoch)
+    @property
+    def other_owner(self) -> str:
+        """Who took the placing right from this one."""
+        return self.right.other_owner
 
-    async def _write_scopes(self, owner_epoch: int) -> None:
-        for run in self._runs.values():
-            if run.is_running:
-                await run.set_scopes(owner_epoch)
+    def refused(self, owner_epoch: int, no: CallFailed) -> None:
+        """A call under that epoch was refused, perhaps for want of the right or of a scope."""
+        self.right.refused(owner_epoch, no)
+
+    async def _write_scopes(self, owner_epoch: int) -> tuple[int, str]:
+        running = [run for run in self._runs.values() if run.is_running]
+        calls = [run.set_scopes(owner_epoch) for run in running]
+        done, unwritten = 0, ""
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result  # STALE_OWNER, which is said of all of them
+            done, unwritten = done + result[0], unwritten or str(result[1] or "")
+        return done, unwritten
+
+    def _right_changed(self) -> None:
+        for run in self._all_runs():
+            for user in run.users.values():
+                user.nudge()
 
     # ------------------------------------------------------------------ life
 
@@ -88,8 +107,7 @@ class Supervisor:
         self._own("right", self.right.keep)
         self._own("beat", self._beats)
         for known in self._table.runs():
-            config = self._config_of(known.strategy_id)
-            if config is None:
+            if (config := lookup.find(self._applied, known.strategy_id)) is None:
                 continue
             run = StrategyRun(config, self, self._table, self._places)
             run.started_at, run.ended_at = known.started_at, known.ended_at
@@ -100,9 +118,7 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """Cut everything off; nothing is lost by that."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         everybody = [user for run in self._all_runs() for user in run.users.values()]
         await asyncio.gather(*(user.abort() for user in everybody))
         await self.prices.aclose()
@@ -119,22 +135,7 @@ class Supervisor:
         return [*self._runs.values(), *self._leaving]
 
     def _own(self, name: str, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """A task of this supervisor. An error in it is logged whole, and the work starts anew."""
-
-        async def guarded() -> None:
-            while True:
-                try:
-                    await work()
-                except Exception:
-                    _log.exception("task failed", task=name)
-                    await self.clock.sleep(_BEAT_SECONDS)
-                else:
-                    return
-
-        task = asyncio.ensure_future(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.spawn(restarted(work, self.clock, name), name)
 
     # ------------------------------------------------------------------ starting
 
@@ -144,30 +145,15 @@ class Supervisor:
         """Start one strategy or all that are enabled; answers when the loops run. Raises Fault."""
         async with self._lock:
             self._apply_config()
-            configs = self._startable(strategy_id)
+            configs = lookup.startable(self._manager.config, strategy_id)
             stopped: list[str] = []
             if self._table.known(request_id) is None:
+                self.right.take()
                 await self._start_each(configs, all_of_them=not strategy_id)
                 if exclusive:
                     stopped = self._stop_others({config.strategy_id for config in configs})
                 self._table.remember(request_id, "start", self.clock.now())
         return [self.status(config.strategy_id) for config in configs], stopped
-
-    def _startable(self, strategy_id: str) -> list[StrategyConfig]:
-        config = self._manager.config
-        if not strategy_id:
-            return list(config.enabled())
-        try:
-            chosen = config.strategy(strategy_id)
-        except UnknownName as error:
-            raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_STRATEGY", str(error)) from None
-        if not chosen.enabled:
-            raise Fault(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                "DISABLED",
-                f"strategy {strategy_id} is disabled: set enabled: true in {config.path} and reload",
-            )
-        return [chosen]
 
     async def _start_each(self, configs: list[StrategyConfig], *, all_of_them: bool) -> None:
         faults: list[Fault] = []
@@ -186,11 +172,11 @@ class Supervisor:
         if running is not None and running.is_running and not running.users:
             await asyncio.wait((self._preparing[config.strategy_id],), timeout=_START_SECONDS)
         if running is not None and running.is_running:
-            stopping = [user for user in running.users.values() if user.stopping]
-            await running.ended(stopping, _stop_seconds(running.config))
+            await running.ended([u for u in running.users.values() if u.stopping], _stop_seconds(config))
         if running is not None and running.is_running:
             self._table.desire(config.strategy_id)
             running.restart_stopped()
+            await self.right.held(_RIGHT_SECONDS)
             return
         run = StrategyRun(config, self, self._table, self._places)
         give_up_at = self.clock.monotonic() + _START_SECONDS
@@ -199,8 +185,7 @@ class Supervisor:
                 await self._preparation.prepare(run)
                 break
             except Fault as fault:
-                unreached = fault.code is grpc.StatusCode.UNAVAILABLE
-                if not unreached or self.clock.monotonic() >= give_up_at:
+                if fault.code is not grpc.StatusCode.UNAVAILABLE or self.clock.monotonic() >= give_up_at:
                     raise
                 await self.clock.sleep(_AGAIN_SECONDS)
         if self._runs.get(config.strategy_id) is not running:
@@ -273,7 +258,7 @@ class Supervisor:
                 raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_USER", f"no strategy lists user {user_id!r}")
             return [run for run in self._runs.values() if not user_id or user_id in run.users]
         run = self._runs.get(strategy_id)
-        config = run.config if run is not None else self._config_or_fault(strategy_id)
+        config = run.config if run is not None else lookup.need(self._manager.config, strategy_id)
         if user_id and user_id not in config.user_ids and (run is None or user_id not in run.users):
             text = f"strategy {strategy_id} has no user {user_id!r}: it has {', '.join(config.user_ids)}"
             raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_USER", text)
@@ -353,18 +338,6 @@ class Supervisor:
         self._runs[name] = StrategyRun(config, self, self._table, self._places)
         self._prepare_later(self._runs[name], resumed=False)
 
-    def _config_of(self, strategy_id: str) -> StrategyConfig | None:
-        try:
-            return self._manager.config.strategy(strategy_id)
-        except UnknownName:
-            return None
-
-    def _config_or_fault(self, strategy_id: str) -> StrategyConfig:
-        try:
-            return self._manager.config.strategy(strategy_id)
-        except UnknownName as error:
-            raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_STRATEGY", str(error)) from None
-
     # ------------------------------------------------------------------ watching
 
     def status(self, strategy_id: str) -> StrategyStatus:
@@ -372,7 +345,7 @@ class Supervisor:
         run = self._runs.get(strategy_id)
         if run is not None:
             return run.status(self._applied.revision)
-        config = self._config_or_fault(strategy_id)
+        config = lookup.need(self._manager.config, strategy_id)
         idle = tuple(UserStatus(user_id=user, state=UserState.IDLE) for user in config.user_ids)
         return describe(config, idle, symbol="", config_revision=self._applied.revision)
 
@@ -386,7 +359,17 @@ class Supervisor:
         while True:
             await self.clock.sleep(_BEAT_SECONDS)
             self._apply_config()
-            await self._figures.beat(self._all_runs())
+            await asyncio.gather(self._figures.beat(self._all_runs()), self._check_right())
+
+    async def _check_right(self) -> None:
+        """Does this one own the right still? Two owners may meet without a placement that says so."""
+        epoch, running = self.right.owner_epoch, [run for run in self._runs.values() if run.is_running]
+        if running and not self.right.other_owner:
+            try:
+                await running[0].touch_scope(epoch)
+            except (CallFailed, ValueError) as no:
+                if isinstance(no, Refused):
+                    self.right.refused(epoch, no)
 
 
 def _users(run: StrategyRun, user_id: str) -> list[UserRun]:

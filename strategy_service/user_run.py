@@ -86,6 +86,11 @@ class UserRun:
             self._loop.nudge()
 
     @property
+    def history_read(self) -> bool:
+        """Is its counted volume whole?"""
+        return self.member is not None and self.member.complete
+
+    @property
     def stopping(self) -> bool:
         """Was it told to wind down, and has not yet?"""
         return self.ended is None and self._loop is not None and self._loop.state.stop is not None

@@ -230,8 +230,9 @@ async def test_only_the_current_owner_places(tmp_path: Path) -> None:
         await desk.add("1")
         old = desk.epoch
         desk.epoch, _ = await desk.accounts.claim("another")
-        await denied(desk, "STALE_OWNER", owner_epoch=old)
-        await denied(desk, "STALE_OWNER", owner_epoch=0)
+        for epoch in (old, 0):
+            no = await denied(desk, "STALE_OWNER", owner_epoch=epoch)
+            assert no.metadata == {"owner": "another"}  # the loser is told who has it
         assert (await desk.place()).state is OrderState.WORKING
 
 

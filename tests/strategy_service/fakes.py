@@ -88,6 +88,9 @@ class FakeOrders:
     history: dict[str, D] = field(default_factory=dict)
 
     epoch: int = 0
+    owner: str = ""
+    unwritable: set[str] = field(default_factory=set)
+    written: list[VolumeScope] = field(default_factory=list)
     claims: list[str] = field(default_factory=list)
     scopes: dict[ScopeId, VolumeScope] = field(default_factory=dict)
     orders: dict[OrderId, Order] = field(default_factory=dict)
@@ -107,7 +110,7 @@ class FakeOrders:
 
     async def claim(self, owner: str) -> Claimed:
         self._check()
-        self.epoch += 1
+        self.epoch, self.owner = self.epoch + 1, owner
         self.claims.append(owner)
         return Claimed(self.epoch, 1)
 
@@ -115,9 +118,13 @@ class FakeOrders:
         self._check()
         known = self.scopes.get(scope.scope_id)
         if owner_epoch != self.epoch:
-            raise Refused("FAILED_PRECONDITION", "STALE_OWNER", "another owner")
+            raise _denied("STALE_OWNER", owner=self.owner)
+        if scope.scope_id in self.unwritable:
+            raise Refused("INVALID_ARGUMENT", "BAD_ARGUMENT", "this scope cannot be written")
         if known is not None and known != scope and scope.revision <= known.revision:
             raise Refused("FAILED_PRECONDITION", "STALE_REVISION", f"revision {known.revision} is there")
+        if known != scope:
+            self.written.append(scope)
         self.scopes[scope.scope_id] = scope
         return await self.volume(scope)
 
@@ -206,7 +213,7 @@ class FakeOrders:
                 raise Refused("ALREADY_EXISTS", "REQUEST_REUSED", "other content")
             return self.orders[known[0]]
         if owner_epoch != self.epoch:
-            raise _denied("STALE_OWNER")
+            raise _denied("STALE_OWNER", owner=self.owner)
         if rules.user_id not in self.users:
             raise Refused("NOT_FOUND", "UNKNOWN_USER", "no such user")
         self.on_place(asked, rules)
