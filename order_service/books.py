@@ -9,11 +9,13 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from order_service import fingerprint
 from order_service.fingerprint import Fingerprint, Fingerprints
 from order_service.guard import REPRICED_FOR, Guard, claim_of
 from order_service.ledger import FIRST_MOMENT, AccountKey, Ledger, LedgerRow, window_start
+from order_service.room import NOTHING, Room, reserved_by
 from order_service.store import SqliteStore, StoredOrder
 from otopilot.clock import to_ms
 from otopilot.instrument import Side, Venue
@@ -36,6 +38,14 @@ RECENT = 5_000
 TRADES_REMEMBERED = 50_000
 
 CycleKey = tuple[StrategyId, AccountKey]
+
+
+class Spending(NamedTuple):
+    """What a BUY may take from an account's balance, and since when."""
+
+    symbol: str
+    submitted_at: datetime
+    quote: Decimal
 
 
 def account_of(order: Order) -> AccountKey:
@@ -61,13 +71,14 @@ class Books:
         self.recent: OrderedDict[OrderId, Order] = OrderedDict()
         self.requests: dict[RequestId, OrderId] = {}
         self.by_account: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
-        self.symbols: dict[tuple[Venue, UserId], dict[AccountKey, None]] = defaultdict(dict)
+        self.spending: dict[tuple[Venue, UserId], dict[OrderId, Spending]] = defaultdict(dict)
         self.buys: dict[AccountKey, dict[OrderId, None]] = defaultdict(dict)
         self.venue_ids: dict[tuple[Venue, UserId, VenueOrderId], tuple[OrderId, LegRole]] = {}
         known, self.guard = self.guard, Guard()
         self.guard.keep_unwritten(known)
         self.fingerprints = Fingerprints()
         self.ledger = Ledger()
+        self.room = Room()
         self.foreign_keys: dict[AccountKey, dict[TradeKey, LedgerRow]] = defaultdict(dict)
         # Whose trade it was, for those that are in a venue's books twice (bounded, oldest out).
         self.traded_by: OrderedDict[tuple[Venue, str, TradeKey], LedgerRow] = OrderedDict()
@@ -82,6 +93,8 @@ class Books:
             key = (StrategyId(strategy), AccountKey(UserId(user), venue, symbol))
             self.cycles[key] = cycle
         self.scopes = {scope.scope_id: scope for scope in self.store.scopes()}
+        for scope in self.scopes.values():
+            self.room.set(scope)
         self.cursors = dict(self.store.cursors())
         self.users = {(stored.venue, stored.user_id): stored for stored in self.store.users()}
         # Those just ended first: their fingerprints are taken for a while yet.
@@ -250,11 +263,18 @@ class Books:
     def place(self, order: Order) -> bool:
         """Put an order where its state says; true when a guard claim became freer."""
         order_id, account = order.order_id, account_of(order)
-        held = order_id in self.held
-        if held or not order.settled:
+        held, over, buy = order_id in self.held, order.is_over, order.buy
+        is_live = held or not over or not order.settled
+        reserves = is_live and (order.rejection is None or held)
+        self.room.order_changed(account, order_id, reserved_by(order) if reserves else NOTHING)
+        if is_live and buy is not None and order.rejection is None:
+            spent = Spending(order.symbol, order.submitted_at, buy.quantity * buy.price)
+            self.spending[order.venue, order.user_id][order_id] = spent
+        else:
+            self.spending[order.venue, order.user_id].pop(order_id, None)
+        if is_live:
             self.live[order_id] = order
             self.by_account[account][order_id] = None
-            self.symbols[order.venue, order.user_id][account] = None
             self.recent.pop(order_id, None)
         else:
             self.live.pop(order_id, None)
@@ -263,13 +283,12 @@ class Books:
         for leg in order.legs:
             if leg.venue_order_id is not None:
                 self.venue_ids[order.venue, order.user_id, leg.venue_order_id] = (order_id, leg.role)
-        if order.buy is not None and not order.buy.is_over and not order.is_over:
+        if buy is not None and not over and not buy.is_over:
             self.buys[account][order_id] = None
         else:
             self.buys[account].pop(order_id, None)
         if not order.working.client_id:
-            ended = order.is_over and not held
-            until = order.updated_at + fingerprint.MEMORY if ended else None
+            until = order.updated_at + fingerprint.MEMORY if over and not held else None
             self.fingerprints.take(print_of(order), order_id, until)
         self._claim_repricing(order)
         return self.guard.set((order.venue, order.symbol), order_id, claim_of(order, held))
@@ -279,6 +298,8 @@ class Books:
         market = (order.venue, order.symbol)
         if order.purpose is Purpose.REPRICE and order.rejection is None:
             self.guard.take_over(market, order.user_id)
+        if not order.wishes:
+            return
         sell = order.sell
         wish = next((wish for wish in order.wishes if wish.reprice_to is not None), None)
         if wish is None or wish.reprice_to is None or sell is None:

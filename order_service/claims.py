@@ -30,8 +30,10 @@ class Claim:
 def claim_of(order: Order, held: bool) -> Claim | None:
     """What an order claims now; a held one (absence proven, not yet released) claims all of it."""
     bid = ask = None
+    if order.is_over and not held:
+        return None
     for leg in order.legs:
-        if (order.is_over and not held) or leg.is_over:
+        if leg.is_over:
             continue
         if leg.side is Side.BUY:
             bid = leg.price

@@ -8,7 +8,7 @@ re-priced bars its new price too; and whoever waits holds others back as tickets
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -46,6 +46,9 @@ class Counters:
     shared_trades: int = 0  # one trade in two managed accounts: an alarm that stops everything
 
 
+Edges = tuple[Claim | None, Claim | None]  # the lowest ask, the highest bid
+
+
 class Blocked(Exception):
     """Another managed order, or one that waits longer, stands in the way at that price."""
 
@@ -60,6 +63,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._claims: dict[Market, dict[str, Claim]] = defaultdict(dict)
+        self._edges: dict[Market, Edges] = {}  # of the claims; made when asked for, dropped when in doubt
         self._repriced: dict[Market, dict[str, tuple[Claim, datetime | None]]] = defaultdict(dict)
         self.tickets = Tickets()
         self.counters = Counters()
@@ -72,6 +76,12 @@ class Guard:
         before = claims.pop(holder, None)
         if claim is not None:
             claims[holder] = claim
+        edges = self._edges.get(market)
+        if edges is not None:
+            if before is not None and before in edges:
+                del self._edges[market]
+            elif claim is not None:
+                self._edges[market] = _wider(edges, claim)
         return before is not None and is_freer(before, claim)
 
     def set_foreign(self, market: Market, user_id: UserId, claims: list[Claim]) -> bool:
@@ -84,6 +94,7 @@ class Guard:
         before = {holder: held.pop(holder) for holder in list(held) if holder.startswith(prefix)}
         for claim in claims:
             held[claim.holder] = claim
+        self._edges.pop(market, None)
         return any(is_freer(claim, held.get(holder)) for holder, claim in before.items())
 
     def keep_unwritten(self, other: "Guard") -> None:
@@ -147,21 +158,15 @@ class Guard:
 
         With an asker, those who wait and go before it are in its way, too.
         """
-        claims = list(self._in_force(market, now))
-        if asker is not None and now is not None:
-            claims.extend(list(self.tickets.ahead_of(market, asker, claims, now)))
-        if bid is not None:
-            lowest = min((c for c in claims if c.ask is not None), key=_ask, default=None)
-            if lowest is not None and bid >= _ask(lowest):
-                bid = _ask(lowest) - tick
-                if min_bid is None or bid < min_bid:
-                    raise Blocked(_ask(lowest), lowest.holder)
-        if ask is not None:
-            highest = max((c for c in claims if c.bid is not None), key=_bid, default=None)
-            if highest is not None and ask <= _bid(highest):
-                ask = _bid(highest) + tick
-                if max_ask is None or ask > max_ask:
-                    raise Blocked(_bid(highest), highest.holder)
+        lowest, highest = self._edges_for(market, asker, now)
+        if bid is not None and lowest is not None and bid >= _ask(lowest):
+            bid = _ask(lowest) - tick
+            if min_bid is None or bid < min_bid:
+                raise Blocked(_ask(lowest), lowest.holder)
+        if ask is not None and highest is not None and ask <= _bid(highest):
+            ask = _bid(highest) + tick
+            if max_ask is None or ask > max_ask:
+                raise Blocked(_bid(highest), highest.holder)
         return Verdict(bid, ask)
 
     def denied(self, market: Market, asker: Asker, least: Verdict, blocked: Blocked, now: datetime) -> None:
@@ -189,6 +194,18 @@ class Guard:
         """Who waits and would be admitted now, in the order in which they go."""
         return self.tickets.to_ask(market, self._in_force(market, now), now)
 
+    def _edges_for(self, market: Market, asker: Asker | None, now: datetime | None) -> Edges:
+        """The lowest ask and the highest bid that a request of the asker meets."""
+        if self._repriced.get(market) or self.tickets.anybody(market):
+            claims = list(self._in_force(market, now))
+            if asker is not None and now is not None:
+                claims.extend(list(self.tickets.ahead_of(market, asker, claims, now)))
+            return edges_of(claims)
+        edges = self._edges.get(market)
+        if edges is None:
+            edges = self._edges[market] = edges_of(self._claims[market].values())
+        return edges
+
     def _in_force(self, market: Market, now: datetime | None) -> Iterator[Claim]:
         yield from self._claims[market].values()
         repriced = self._repriced[market]
@@ -197,6 +214,23 @@ class Guard:
                 del repriced[order_id]
             else:
                 yield claim
+
+
+def edges_of(claims: Iterable[Claim]) -> Edges:
+    """The lowest ask and the highest bid; of equal ones the first."""
+    edges: Edges = (None, None)
+    for claim in claims:
+        edges = _wider(edges, claim)
+    return edges
+
+
+def _wider(edges: Edges, claim: Claim) -> Edges:
+    lowest, highest = edges
+    if claim.ask is not None and (lowest is None or claim.ask < _ask(lowest)):
+        lowest = claim
+    if claim.bid is not None and (highest is None or claim.bid > _bid(highest)):
+        highest = claim
+    return lowest, highest
 
 
 def _ask(claim: Claim) -> Decimal:

@@ -16,7 +16,6 @@ from order_service.books import Books
 from order_service.denied import Denied, Kind
 from order_service.fingerprint import MOST_TICKS, Fingerprint, NoneFree
 from order_service.guard import Blocked, Verdict
-from order_service.ledger import AccountKey
 from order_service.transaction import Transaction
 from order_service.venues.port import FeeRates
 from otopilot import money
@@ -153,12 +152,9 @@ def _check_funds(books: Books, ask: Ask, known: Circumstances) -> None:
         return
     quote = known.instrument.quote_asset
     spent = ZERO
-    for account in books.symbols.get((ask.venue, ask.user_id), ()):
-        if not account.symbol.endswith(quote):
-            continue
-        for order in books.live_orders(account):
-            if order.buy is not None and order.submitted_at > known.free_quote_at and order.rejection is None:
-                spent += order.buy.quantity * order.buy.price
+    for known_buy in books.spending[ask.venue, ask.user_id].values():
+        if known_buy.submitted_at > known.free_quote_at and known_buy.symbol.endswith(quote):
+            spent += known_buy.quote
     free = known.free_quote - spent
     if ask.quantity * ask.price > free:
         raise _precondition(
@@ -280,7 +276,7 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
     scope = books.scopes.get(ask.scope_id)
     if scope is None:
         raise Denied(Kind.NOT_FOUND, "UNKNOWN_SCOPE", f"volume scope {ask.scope_id} has not been set")
-    member = next((m for m in scope.members if AccountKey(m.user_id, m.venue, m.symbol) == ask.account), None)
+    member = books.room.member(ask.scope_id, ask.account)
     if member is None:
         raise _precondition(
             "NOT_A_MEMBER", f"user {ask.user_id} on {ask.symbol} is no member of volume scope {ask.scope_id}"
@@ -297,22 +293,23 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
     both = scope.side is VolumeSide.BOTH
     counting = [leg for leg in order.legs if leg.side is Side.BUY or both]
     notional = sum((leg.quantity * leg.price for leg in counting), ZERO)
-    volume = books.volume(scope, now)
-    left = scope.target - volume.counted - volume.reserved
+    counted = books.room.counted(ask.scope_id, now, books.ledger)
+    reserved = books.room.reserved(ask.scope_id)
+    left = scope.target - counted - reserved
     if not counting or notional <= left:
         return
     smallest = _smallest_quantity(ask, order, known.instrument, known.fees)
     whole = sum((smallest * leg.price for leg in counting), ZERO)
-    if left > 0 and volume.reserved == 0 and order.working.quantity <= smallest and left < whole:
+    if left > 0 and reserved == 0 and order.working.quantity <= smallest and left < whole:
         return
     raise _precondition(
         "DENIED_SCOPE",
-        f"volume scope {ask.scope_id}: {money.text(volume.counted)} of {money.text(scope.target)} is "
-        f"counted and {money.text(volume.reserved)} reserved; {money.text(max(ZERO, left))} is left, "
+        f"volume scope {ask.scope_id}: {money.text(counted)} of {money.text(scope.target)} is "
+        f"counted and {money.text(reserved)} reserved; {money.text(max(ZERO, left))} is left, "
         f"the order needs {money.text(notional)}",
         left=money.text(max(ZERO, left)),
-        counted=money.text(volume.counted),
-        reserved=money.text(volume.reserved),
+        counted=money.text(counted),
+        reserved=money.text(reserved),
         smallest_quantity=money.text(smallest),
     )
 

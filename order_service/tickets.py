@@ -63,6 +63,10 @@ class Tickets:
         """The asker waits no longer."""
         return self._waiting[market].pop(asker, None)
 
+    def anybody(self, market: Market) -> bool:
+        """May somebody be waiting?"""
+        return bool(self._waiting.get(market))
+
     def ahead_of(
         self, market: Market, asker: Asker, claims: Iterable[Claim], now: datetime
     ) -> Iterator[Claim]:

@@ -179,6 +179,7 @@ class Transaction:
         values = records.trade_values(row)
         self.write(records.INSERT["trades"], *values, records.checksum("trades", values))
         (_, side, day), (quantity, quote) = self.books.ledger.count(row)
+        self.books.room.volume_changed(account)
         self._put(
             "totals",
             account.venue,
@@ -202,6 +203,7 @@ class Transaction:
         """Write a volume scope."""
         self._put("scopes", scope.scope_id, _encode(scope))
         self.books.scopes[scope.scope_id] = scope
+        self.books.room.set(scope)
         self.books.watch_since(scope, self._fresh.values())
 
     def set_cursor(self, account: AccountKey, cursor: Cursor) -> None:

@@ -144,7 +144,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_alive(self) -> bool:
         """The venue is known to have, or to have had, it."""
-        return any(leg.status is not LegStatus.UNKNOWN for leg in self.legs)
+        return self.working.status is not LegStatus.UNKNOWN or self.legs[-1].status is not LegStatus.UNKNOWN
 
     @property
     def state(self) -> OrderState:
