@@ -5,6 +5,7 @@ switched on over the exchange's control API, and `books()` compares what both si
 """
 
 import asyncio
+import functools
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from order_service.gate import GatedTransport
 from order_service.ledger import AccountKey
 from order_service.venues import binance, port
 from order_service.venues.port import VenueNotReached, VenuePort, VenueSilent
@@ -127,6 +129,27 @@ class LineSocket:
             self._connection = None
 
 
+class Gate:
+    """The service's own gate, once there is a service."""
+
+    def __init__(self, way: port.Transport, floor: "Floor") -> None:
+        self._way = way
+        self._floor = floor
+
+    @functools.cached_property
+    def _door(self) -> GatedTransport:
+        return GatedTransport(self._way, self._floor.desk.budgets[self._floor.venue], self._floor.clock)
+
+    async def request(self, method: str, url: str, **more: Any) -> port.Response:
+        return await self._door.request(method, url, **more)
+
+    async def connect(self, url: str) -> port.Socket:
+        return await self._door.connect(url)
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
+
 class Floor:
     """One venue, its users, and the service that trades for them."""
 
@@ -147,11 +170,13 @@ class Floor:
         self.world = World(config, MemoryStore(), rng=dice, world_id="ab" * 16, now_ms=now_ms)
         self.line = Line(self.world, self.clock)
         services = Settings(paper=PaperSettings(url="http://paper:1"))
-        self.port: VenuePort = binance.paper_venues(services, self.line, self.clock)[self.venue]
+        ports = binance.paper_venues(services, self.line, self.clock, lambda venue, way: Gate(way, self))
+        self.port: VenuePort = ports[self.venue]
         beating = asyncio.create_task(self._beat())
         self._stack.callback(beating.cancel)
         self.move_price(self.price)
-        self.desk = Desk(self._path, self.port, clock=self.clock)  # type: ignore[arg-type]
+        limits = binance.limits(services)[self.venue]
+        self.desk = Desk(self._path, self.port, clock=self.clock, limits=limits)  # type: ignore[arg-type]
         await self._stack.enter_async_context(self.desk)
         return self
 
