@@ -25,7 +25,17 @@ from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.instrument import Side
 from otopilot.money import ZERO
-from otopilot.order import IN_FLIGHT, LegRole, LegStatus, News, OrderId, Trade, Traded, VenueOrderId
+from otopilot.order import (
+    IN_FLIGHT,
+    LegRole,
+    LegStatus,
+    News,
+    OrderId,
+    OrderState,
+    Trade,
+    Traded,
+    VenueOrderId,
+)
 
 # Histories go by an order's creation: one made before the window may trade inside it.
 BEFORE_WINDOW = timedelta(days=1)
