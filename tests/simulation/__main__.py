@@ -1,26 +1,68 @@
-"""`python -m tests.simulation`: run seeds, or one seed again with its trace."""
+"""`python -m tests.simulation`: play many seeds, or one seed again with its trace.
+
+`--seed n` repeats one seed exactly; without it `--seeds` of them are played from `--from` on.
+Exit 1 when an invariant does not hold.
+"""
 
 import argparse
 import sys
-import time
 
+from tests.simulation import runner
 from tests.simulation.profiles import PROFILES
-from tests.simulation.simulation import play
+from tests.simulation.simulation import Outcome, play
+
+SHOWN = 50  # lines of a failure's trace
+NAMED = 5  # failures whose trace is shown
 
 
 def main() -> int:
+    """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="harsh")
-    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--seed", type=int, help="play this one seed")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print everything that happens")
+    parser.add_argument("--seeds", type=int, default=300, help="how many (default 300)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first of them")
+    parser.add_argument("--profile", choices=[*sorted(PROFILES), "both"], default="both")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--seconds", type=float, help="begin no seed after that long")
+    parser.add_argument("--keep", action="store_true", help="write failing seeds to regressions/")
     args = parser.parse_args()
-    began = time.process_time()
-    outcome = play(args.seed, PROFILES[args.profile], print if args.trace else None)
-    print(outcome.seed, outcome.violation, outcome.steps, outcome.seconds, outcome.placements, outcome.digest,
-          f"{time.process_time() - began:.2f} s")
-    if outcome.violation:
-        print("\n".join(outcome.lines[-50:]))
-    return 1 if outcome.violation else 0
+    profiles = sorted(PROFILES) if args.profile == "both" else [args.profile]
+    if args.seed is not None:
+        outcomes = [play(args.seed, PROFILES[p], print if args.trace else None) for p in profiles]
+        for outcome in outcomes:
+            _show(outcome)
+        return int(any(outcome.violation for outcome in outcomes))
+    seeds = [(n, profiles[n % len(profiles)]) for n in range(args.first, args.first + args.seeds)]
+    report = runner.run(seeds, args.jobs, args.seconds, _dot)
+    print()
+    for failed in report.failures[:NAMED]:
+        _show(failed)
+    for failed in report.failures[NAMED:]:
+        print(f"seed {failed.seed} ({failed.profile}): {str(failed.violation)[:200]}")
+    if args.keep:
+        for failed in report.failures:
+            print(f"kept: {runner.keep(failed)}")
+    print(
+        f"{report.seeds} seeds ({args.profile}, from {args.first}), {len(report.failures)} violations;"
+        f" {report.placements} placements, {report.steps} steps, {report.virtual_seconds / 3600:.1f} virtual hours"
+        f" in {report.wall_seconds:.0f} s, {report.cpu_seconds / max(1, report.seeds):.2f} s CPU a seed"
+    )
+    return int(bool(report.failures))
+
+
+def _dot(outcome: Outcome) -> None:
+    print("F" if outcome.violation else ".", end="", flush=True)
+
+
+def _show(outcome: Outcome) -> None:
+    where = f"seed {outcome.seed} ({outcome.profile}), step {outcome.steps}, {outcome.seconds:.3f} s"
+    if outcome.violation is None:
+        print(f"{where}: holds; {outcome.placements} placements, trace {outcome.digest}")
+        return
+    print(f"{where}: {outcome.violation}")
+    print("\n".join(outcome.lines[-SHOWN:]))
+    print(f"again: make simulate SEED={outcome.seed} PROFILE={outcome.profile}")
 
 
 if __name__ == "__main__":

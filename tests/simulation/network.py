@@ -25,8 +25,6 @@ from tests.simulation.profiles import Profile
 from tests.simulation.sockets import SimSocket
 from tests.simulation.trace import Trace
 
-HOST = "http://paper"
-STREAM_HOST = "ws://paper"
 MOST_READINGS = 200
 STALE_SECONDS = 2.0
 PLACES = ("/order/place", "/oto-order/place", "/api/v3/order", "/api/v3/orderList/oto", "/api/v3/orderList/opo")
@@ -35,8 +33,9 @@ PLACES = ("/order/place", "/oto-order/place", "/api/v3/order", "/api/v3/orderLis
 class Sent:
     """One request on its way."""
 
-    def __init__(self, number: int, request: Request, venue: Venue, at: float) -> None:
+    def __init__(self, number: int, request: Request, venue: Venue, began: float, at: float) -> None:
         self.number = number
+        self.began = began
         self.request = request
         self.venue = venue
         self.at = at
@@ -98,10 +97,12 @@ class Network:
 
     # ------------------------------------------------------------------ requests
 
-    def send(self, request: Request, venue: Venue, answer: "asyncio.Future[port.Response]") -> Sent:
+    def send(
+        self, request: Request, venue: Venue, began: float, answer: "asyncio.Future[port.Response]"
+    ) -> Sent:
         """It has left. The future gets an answer or VenueSilent, or nothing."""
         self._count += 1
-        sent = Sent(self._count, request, venue, self.loop.time())
+        sent = Sent(self._count, request, venue, began, self.loop.time())
         for heard in self.on_sent:
             heard(sent)
         fate = self._fate(sent)
@@ -241,6 +242,7 @@ class SimTransport:
     ) -> port.Response:
         """One request, sent once."""
         network, parts = self._network, urlsplit(url)
+        began = network.loop.time()
         venue = Venue.ALPHA if parts.path.startswith("/bapi") else Venue.SPOT
         if network.chance("refused_connection"):
             await asyncio.sleep(network.latency())
@@ -260,7 +262,7 @@ class SimTransport:
             remote="10.0.0.1",
         )
         answer: asyncio.Future[port.Response] = network.loop.create_future()
-        network.send(request, venue, answer)
+        network.send(request, venue, began, answer)
         give_up = network.loop.call_later(timeout_seconds, _time_out, answer)
         try:
             return await answer

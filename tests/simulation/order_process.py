@@ -14,6 +14,7 @@ from order_service.care import Care
 from order_service.credentials import Vault
 from order_service.denied import JournalFailed
 from order_service.feed import Feed
+from order_service.gate import GatedTransport
 from order_service.journal import Journal
 from order_service.keeper import Keeper
 from order_service.order_manager import OrderManager
@@ -23,19 +24,18 @@ from order_service.resolution import ProofRules, Resolution
 from order_service.sessions import Sessions
 from order_service.store import SqliteStore, Statement
 from order_service.users import Users
-from order_service.venues.binance_alpha import AlphaVenue
-from order_service.venues.binance_spot import SpotVenue
-from order_service.venues.port import VenuePort
+from order_service.venues import binance
 from order_service.worlds import Worlds
-from otopilot.instrument import Venue
+from otopilot.settings import PaperSettings, Settings
 from otopilot.tasks import TaskOwner
 from tests.simulation.clock import SimClock
 from tests.simulation.loop import Process, SimLoop
-from tests.simulation.network import HOST, STREAM_HOST, Network, SimTransport
+from tests.simulation.network import Network, SimTransport
 
 RULES = ProofRules(
     recv_window=2.0, absence_margin=15.0, fingerprint_wait=12.0, fingerprint_gap=3.0, fingerprint_proof=True
 )
+SETTINGS = Settings(paper=PaperSettings(url="http://paper"))
 HOLD = timedelta(seconds=120)
 BEAT = timedelta(seconds=10)
 
@@ -64,7 +64,7 @@ class OrderProcess:
     """One start of the order service. start() it, kill() it."""
 
     def __init__(
-        self, loop: SimLoop, network: Network, clock: SimClock, path: Path, venues: list[Venue], seed: str
+        self, loop: SimLoop, network: Network, clock: SimClock, path: Path, seed: str
     ) -> None:
         self.loop = loop
         self.network = network
@@ -72,7 +72,6 @@ class OrderProcess:
         self.process = Process("order")
         self.ready = False
         self.failure: BaseException | None = None
-        self._venues = venues
         failing = lambda: network.chance("failed_commit")  # noqa: E731
         self.store = SimStore(path, random.Random(seed), failing)
         self.transport = SimTransport(network, clock)
@@ -89,14 +88,16 @@ class OrderProcess:
             self.failure = error
 
     async def _open(self) -> None:
-        clock, loop = self.clock, self.loop
+        clock = self.clock
         self.feed = Feed(self.store.instance_epoch)
         self.journal = Journal(self.store, clock, self.feed)
         self.tasks = await TaskOwner("order_service").__aenter__()
         self.tasks.spawn(self.journal.write_forever(), "journal writer")
-        ports = self._ports()
+        limits = binance.limits(SETTINGS)
+        budgets = {venue: RateBudget(venue, clock, limits[venue]) for venue in limits}
+        door = lambda venue, way: GatedTransport(way, budgets[venue], clock)  # noqa: E731
+        ports = binance.paper_venues(SETTINGS, self.transport, clock, door)
         worlds = Worlds(self.journal)
-        budgets = {venue: RateBudget(venue, clock) for venue in ports}
         self.sessions = Sessions(self.journal)
         self.manager = OrderManager(self.journal, self.sessions, budgets, clock, self.tasks, HOLD)
         resolution = Resolution(self.manager, clock, RULES)
@@ -112,26 +113,6 @@ class OrderProcess:
             care.look_after(order)
         self.accounts = Accounts(self.journal, self.sessions, clock)
         self.ready = True
-        assert loop is not None
-
-    def _ports(self) -> dict[Venue, VenuePort]:
-        world_url = f"{HOST}/control/world"
-        ports: dict[Venue, VenuePort] = {}
-        for venue in self._venues:
-            if venue is Venue.ALPHA:
-                ports[venue] = AlphaVenue(
-                    self.transport, self.clock, rest_url=HOST, stream_url=STREAM_HOST, world_url=world_url
-                )
-            else:
-                ports[venue] = SpotVenue(
-                    self.transport,
-                    self.clock,
-                    rest_url=HOST,
-                    ws_api_url=f"{STREAM_HOST}/ws-api/v3",
-                    world_url=world_url,
-                    recv_window_ms=2000,
-                )
-        return ports
 
     def call(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
         """A request that came in: a task of this process."""

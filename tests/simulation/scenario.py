@@ -108,7 +108,7 @@ def _strategy(dice: random.Random, strategy_id: str, symbol: str, users: tuple[s
         "single_trade_amount_usdt": D(dice.choice((12, 20, 45))),
         "trade_interval_seconds": D(1),
         "buy_offset_percentage": D(dice.choice(("0.1", "0.3", "0.5"))),
-        "sell_profit_percentage": D(dice.choice(("-0.05", "0.1", "0.3", "0.6"))),
+        "sell_profit_percentage": D(dice.choice(("-0.05", "0.1", "0.3", "0.3", "0.6", "0.6", "1.0", "1.0"))),
         "fill_timeout_seconds": D(dice.choice(("1", "2"))),
         "slippage_step_percentage": D("0.2"),
         "sell_timeout_seconds": dice.choice((None, None, D(6))),
@@ -146,7 +146,6 @@ def _exchange(dice: random.Random) -> Config:
     }
     spot = {
         "fill_delay_seconds": dice.choice((["0", "0"], ["0.02", "0.2"])),
-        "weight_limit_per_minute": "600000",  # bans are the line's; the budget has tests of its own
     }
     instruments = []
     for instrument in raw["instruments"]:

@@ -52,14 +52,15 @@ class StrategyProcess:
 
     async def _run(self, first: bool) -> None:
         await self.supervisor.open()
-        while first:
-            try:
-                await self.supervisor.start(request_id="start")
-            except Fault as fault:
-                self._sim.trace.add("strategy", f"not started: {fault.reason}")
-                await self.clock.sleep(0.5)
-            else:
-                return
+        for strategy in self.config.config.enabled() if first else ():
+            while True:
+                try:
+                    await self.supervisor.start(strategy.strategy_id)
+                except Fault as fault:
+                    self._sim.trace.add("strategy", f"{strategy.strategy_id} not started: {fault.reason}")
+                    await self.clock.sleep(0.5)
+                else:
+                    break
 
     def stop(self, mode: StopMode) -> Any:
         """Wind every strategy down; the task that does it."""

@@ -15,9 +15,12 @@ class Violation(Exception):
     """An invariant of reliability section 2 does not hold."""
 
     def __init__(self, invariant: str, story: str) -> None:
-        super().__init__(f"{invariant}: {story}")
+        super().__init__(invariant, story)  # both, so that it can be pickled
         self.invariant = invariant
         self.story = story
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.story}"
 
 
 class Trace:

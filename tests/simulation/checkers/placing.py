@@ -176,6 +176,6 @@ class NoRequestInABan(Checker):
         if sent.venue not in self._bans or sent.request.path.startswith("/control"):
             return
         heard, until = self._bans[sent.venue]
-        # What left within the moment of the answer had begun before it.
-        if heard + 0.001 < sent.at < until - 0.001:
+        # What was already with the transport, waiting for a connection, had passed the door before.
+        if heard + 0.001 < sent.began and sent.at < until - 0.001:
             self.fail(f"{sent} left {sent.at - heard:.3f} s into a ban that lasts {until - heard:.1f} s")
