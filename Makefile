@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults kills check protos clean lock
+.PHONY: help setup run test bench test-containers faults kills check protos clean lock
 
 SHELL := /bin/sh
 VENV := .venv
@@ -56,6 +56,9 @@ faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails
 
 kills: $(VENV)/.stubs ## kill -9 the order service at every failpoint; show how long it takes to recover
 	@$(BIN)/python -m tests.faults.kills
+
+bench: setup ## Measure what things cost against floors of the same run
+	@$(BIN)/python -m benchmarks.group_commit
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

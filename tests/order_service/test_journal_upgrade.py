@@ -16,8 +16,10 @@ from sqlalchemy import create_engine
 from order_service import check, db, journal_file, records, schema, upgrade
 from order_service.books import Books
 from order_service.store import SqliteStore
+from otopilot.order import LegStatus, OrderState
+from otopilot.position import UserState
 from otopilot.rpc import RefuseStart
-from tests.order_service.desk import Desk, alpha_venue, picture
+from tests.order_service.desk import Desk, alpha_venue, picture, spot_venue
 from tests.virtual_loop import run, virtual
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -268,3 +270,28 @@ def test_a_check_changes_nothing_and_runs_beside_the_service(
     assert check.verify(connection).orders == 0
     connection.close()
     store.close()
+
+
+@virtual
+async def test_after_a_restore_an_own_order_that_the_backup_lacks_stops_its_user_and_is_not_touched(
+    tmp_path: Path,
+) -> None:
+    path, copy = tmp_path / "order.db", tmp_path / "copy.db"
+    venue = spot_venue()
+    async with Desk(path, venue) as desk:
+        await desk.add("1", "2")
+        known = await desk.place("2", price=desk.ask().price)
+        upgrade.backup(path, copy)
+        lost = await desk.place("1")
+    for file in tmp_path.glob("order.db*"):
+        if not file.name.endswith(".lock"):
+            file.rename(tmp_path / f"broken-{file.name}")
+    shutil.copyfile(copy, path)
+    async with Desk(path, venue) as desk:
+        await desk.sleep(60)
+        assert desk.session("1").reason_code == "unknown_own_order"
+        assert desk.session("2").state is UserState.READY
+        assert desk.order(known).state is OrderState.WORKING
+        row = desk.account("1").row(lost)
+        assert row.status is LegStatus.OPEN
+        assert desk.journal.books.order(lost.order_id) is None
