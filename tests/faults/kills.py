@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults import strategy_kills
 from tests.faults.processes import Pair
 from tests.faults.run import settle
 from tests.faults.trading import ALPHA, SPOT, Crowd, Trader
@@ -119,8 +120,15 @@ def main() -> int:
     chosen = parser.parse_args()
     wanted = tuple(one for one in FAILPOINTS if chosen.only in (None, one[0]))
     with tempfile.TemporaryDirectory() as made:
-        deaths = asyncio.run(sweep(chosen.keep or Path(made), wanted))
-    return 1 if any(death.differences for death in deaths) else 0
+        root = chosen.keep or Path(made)
+        deaths = asyncio.run(sweep(root, wanted)) if wanted else []
+        found = [death.differences for death in deaths]
+        for failpoint in strategy_kills.FAILPOINTS:
+            if chosen.only in (None, failpoint):
+                death = asyncio.run(strategy_kills.die_at(root / failpoint, failpoint))
+                print(f"{failpoint:<24} served after {death.serving_seconds:5.1f} s", *death.differences)
+                found.append(death.differences)
+    return 1 if any(found) else 0
 
 
 if __name__ == "__main__":

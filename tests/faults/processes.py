@@ -142,14 +142,21 @@ class Process:
 class Pair(AbstractContextManager["Pair"]):
     """A paper exchange and an order service over it; `orders` may be stopped and started at will."""
 
-    def __init__(self, root: Path, *, paper_url: str | None = None, sweep_seconds: float = 5) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        paper_url: str | None = None,
+        sweep_seconds: float = 5,
+        config: Path | None = None,
+    ) -> None:
         """`paper_url`: what the order service believes the exchange to be (a proxy)."""
         root.mkdir(parents=True, exist_ok=True)
         self.data_dir = root / "world"
         self._paper_port, self._order_port = free_port(), free_port()
-        config = paper_config(root / "paper.yaml")
+        config = config or paper_config(root / "paper.yaml")
         self.url = f"http://127.0.0.1:{self._paper_port}"
-        env = SETTINGS | {
+        self.env = SETTINGS | {
             "OTOPILOT_DATA_DIR": str(self.data_dir),
             "OTOPILOT_PAPER__URL": paper_url or self.url,
             "OTOPILOT_ORDER__PORT": str(self._order_port),
@@ -159,7 +166,7 @@ class Pair(AbstractContextManager["Pair"]):
         self.paper = Process(
             "paper_exchange", [*exchange, "--port", str(self._paper_port)], {}, root / "exchange.log"
         )
-        self.orders = Process("order_service", [], env, root / "orders.log")
+        self.orders = Process("order_service", [], self.env, root / "orders.log")
 
     def __enter__(self) -> "Pair":
         self.start_paper()
@@ -214,6 +221,12 @@ class Pair(AbstractContextManager["Pair"]):
         request = Request(f"{self.url}/control/{path}", data=data, method=method)
         with urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+    def open_account(self, user_id: str, venue: str) -> tuple[str, bytes]:
+        """A user's account, made if it is new; kind and secret of its credential."""
+        body = {"user_id": user_id, "venue": venue}
+        secret = self.control("POST", "accounts", body)["credential"]
+        return secret.pop("kind"), json.dumps(secret).encode()
 
     def fault(self, kind: str, **rule: Any) -> int:
         """Switch a fault on; its id."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import kills, run
+from tests.faults import kills, run, strategy_kills
 
 # One of each kind: nothing sent yet, written and not sent, sent and not learned, cancel, sweep.
 A_FEW = tuple(
@@ -32,3 +32,12 @@ async def test_an_order_service_killed_at_any_failpoint_recovers_and_trades_on(t
     deaths = await kills.sweep(tmp_path, A_FEW)
     assert [death.failpoint for death in deaths] == [name for name, _ in A_FEW]
     assert [death.differences for death in deaths] == [[] for _ in deaths]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("failpoint", strategy_kills.FAILPOINTS)
+async def test_a_strategy_service_killed_as_it_acts_on_a_wish_goes_on_as_wished(
+    tmp_path: Path, failpoint: str
+) -> None:
+    death = await strategy_kills.die_at(tmp_path, failpoint)
+    assert death.differences == []

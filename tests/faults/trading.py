@@ -5,7 +5,6 @@ after silence, a new one only after a definite answer.
 """
 
 import asyncio
-import json
 import random
 import time
 from collections import Counter
@@ -95,14 +94,14 @@ class Crowd:
         """Accounts at the exchange, credentials at the service, and one scope each."""
         await self.claim()
         for trader in self.traders:
-            body = {"user_id": trader.user_id, "venue": trader.market.name}
-            secret = (await asyncio.to_thread(self._pair.control, "POST", "accounts", body))["credential"]
-            kind = secret.pop("kind")
+            kind, secret = await asyncio.to_thread(
+                self._pair.open_account, trader.user_id, trader.market.name
+            )
             request = pb.PutCredentialRequest(
                 user_id=trader.user_id,
                 venue=trader.market.venue,
                 kind=kind,
-                secret=json.dumps(secret).encode(),
+                secret=secret,
             )
             await self._admin.PutCredential(request, timeout=30)
             member = pb.ScopeMember(
