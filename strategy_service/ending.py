@@ -26,6 +26,12 @@ def begin(turn: Turn, outcome: Outcome) -> None:
     turn.set(ending=outcome, stop_by=by)
 
 
+def reached(turn: Turn) -> None:
+    """The target is reached; who had nothing to do for that is skipped."""
+    took_part = turn.state.began or turn.state.met is Outcome.REACHED
+    begin(turn, Outcome.REACHED if took_part else Outcome.SKIPPED)
+
+
 def wind_down(turn: Turn) -> bool:
     """What is left to do before the end; the account was just read and no BUY is in flight."""
     if turn.state.stop in (StopMode.CANCEL, StopMode.FLATTEN):

@@ -23,6 +23,7 @@ from strategy_service.state import (
     Condition,
     Denied,
     Find,
+    Met,
     Missing,
     Moment,
     News,
@@ -82,13 +83,14 @@ class UserLoop(OrderListener):
         *,
         delay: float = 0.0,
         resumed: bool = False,
+        met: Outcome | None = None,
     ) -> None:
         self.rules = rules
         self.scope = scope
         self._next: tuple[Rules, VolumeScope] | None = None
         self._world = world
         now = world.clock.monotonic()
-        self.state = State(slot=now + delay, began=resumed)
+        self.state = State(slot=now + delay, began=resumed, met=met)
         self.changed_at = world.clock.now()
         self.blocked_since: float | None = None
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -112,6 +114,10 @@ class UserLoop(OrderListener):
     def nudge(self) -> None:
         """Look again: the target may be reached, the account may trade."""
         self._step(AskAgain())
+
+    def meet(self, outcome: Outcome) -> None:
+        """The shared target was reached."""
+        self._step(Met(outcome))
 
     def obey(self, rules: Rules, scope: VolumeScope) -> None:
         """Take new rules at the next cycle."""

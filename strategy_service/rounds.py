@@ -105,8 +105,8 @@ def rest(turn: Turn) -> bool:
 
 def _check_end(turn: Turn, standing: Standing) -> None:
     volume, position, settings = standing.volume, standing.position, turn.settings
-    if volume.counted >= volume.scope.target:
-        ending.begin(turn, Outcome.REACHED if turn.state.began else Outcome.SKIPPED)
+    if turn.state.met is not None or volume.counted >= volume.scope.target:
+        ending.reached(turn)
         return
     cost, limit, per_1000 = position.realised_cost, settings.max_cost_usdt, settings.max_cost_per_1000
     over = limit is not None and cost >= limit

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from strategy_service.state import Outcome
+from strategy_service.state import Outcome, StopMode
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS run_users (
 CREATE TABLE IF NOT EXISTS stop_wishes (
     strategy_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
+    mode TEXT NOT NULL,
     PRIMARY KEY (strategy_id, user_id)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS scopes (
@@ -86,6 +87,9 @@ class Runs:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
+            columns = [row[1] for row in self._db.execute("PRAGMA table_info(stop_wishes)")]
+            if "mode" not in columns:  # a table of an earlier release
+                self._db.execute("ALTER TABLE stop_wishes ADD COLUMN mode TEXT NOT NULL DEFAULT 'drain'")
         except (sqlite3.Error, OSError) as error:
             raise RunsInUse(
                 f"the run table {path} cannot be opened ({error}): is another strategy service running?"
@@ -155,14 +159,19 @@ class Runs:
                 (strategy_id, user_id),
             )
 
-    def wish_stop(self, strategy_id: str, user_id: str) -> None:
-        """The user winds down, now or after a restart."""
-        self._db.execute("INSERT OR IGNORE INTO stop_wishes VALUES (?, ?)", (strategy_id, user_id))
+    def wish_stop(self, strategy_id: str, user_id: str, mode: StopMode) -> None:
+        """The user winds down, now or after a restart; a weaker wish leaves a stronger one as it is."""
+        known = self.stop_wishes(strategy_id).get(user_id)
+        if known is None or mode.strength > known.strength:
+            self._db.execute(
+                "INSERT OR REPLACE INTO stop_wishes (strategy_id, user_id, mode) VALUES (?, ?, ?)",
+                (strategy_id, user_id, mode.value),
+            )
 
-    def stop_wishes(self, strategy_id: str) -> set[str]:
-        """Who was told to wind down in the newest run."""
-        rows = self._db.execute("SELECT user_id FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
-        return {user for (user,) in rows}
+    def stop_wishes(self, strategy_id: str) -> dict[str, StopMode]:
+        """Who was told to wind down in the newest run, and how."""
+        rows = self._db.execute("SELECT user_id, mode FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
+        return {user: StopMode(mode) for user, mode in rows}
 
     def run(self, strategy_id: str) -> Run | None:
         """The newest run of a strategy."""

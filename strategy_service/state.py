@@ -27,6 +27,11 @@ class StopMode(StrEnum):
     CANCEL = "cancel"
     FLATTEN = "flatten"
 
+    @property
+    def strength(self) -> int:
+        """A weaker stop never takes back a stronger one."""
+        return list(StopMode).index(self)
+
 
 class Outcome(StrEnum):
     """How a loop ended."""
@@ -215,13 +220,19 @@ class AskAgain(msgspec.Struct, frozen=True):
     """Something changed for this user: a denied request may pass, a stopped account may trade."""
 
 
+class Met(msgspec.Struct, frozen=True):
+    """The shared target was reached once in this run, which stays finished whatever the day does."""
+
+    outcome: Outcome  # of whoever saw it
+
+
 class Stop(msgspec.Struct, frozen=True):
     """End the loop."""
 
     mode: StopMode
 
 
-News = Woke | Standing | Unread | Seen | Denied | Unanswered | Missing | AskAgain | Stop
+News = Woke | Standing | Unread | Seen | Denied | Unanswered | Missing | AskAgain | Met | Stop
 
 
 # ------------------------------------------------------------------ memory
@@ -273,6 +284,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     repricing: Repricing | None = None
     wished: frozenset[tuple[OrderId, LegRole]] = frozenset()
 
+    met: Outcome | None = None  # the shared target was reached, as another user of the run saw
     ending: Outcome | None = None
     stop: StopMode | None = None
     stop_by: float = 0.0

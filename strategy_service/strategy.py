@@ -16,6 +16,7 @@ from strategy_service.state import (
     Decision,
     Denied,
     Find,
+    Met,
     Missing,
     Moment,
     News,
@@ -118,6 +119,8 @@ def _learn(turn: Turn, news: News) -> None:
             turn.set(not_before=min(turn.state.not_before, turn.now))
             if turn.state.phase is Phase.RESTING and turn.state.waiting.code != "guard":
                 turn.set(fresh=False)
+        case Met():
+            turn.set(met=turn.state.met or news.outcome, not_before=min(turn.state.not_before, turn.now))
         case Stop():
             _stop(turn, news.mode)
 
@@ -125,8 +128,9 @@ def _learn(turn: Turn, news: News) -> None:
 def _unread(turn: Turn, news: Unread) -> None:
     turn.set(reading=False)
     volume, resting = news.volume, turn.state.phase is Phase.RESTING
-    if resting and volume is not None and volume.counted >= volume.scope.target:
-        ending.begin(turn, Outcome.REACHED if turn.state.began else Outcome.SKIPPED)
+    counted = volume is not None and volume.counted >= volume.scope.target
+    if resting and (counted or turn.state.met is not None):
+        ending.reached(turn)
         ending.finish(turn)
         return
     if resting and turn.state.stop is not None:
@@ -236,7 +240,7 @@ def _missing(turn: Turn, news: Missing) -> None:
 
 
 def _stop(turn: Turn, mode: StopMode) -> None:
-    if mode is turn.state.stop:
+    if turn.state.stop is not None and mode.strength <= turn.state.stop.strength:
         return
     turn.set(stop=mode, not_before=min(turn.state.not_before, turn.now), sell_not_before=turn.now)
     ending.begin(turn, turn.state.ending or Outcome.STOPPED)

@@ -26,6 +26,8 @@ from strategy_service.user_run import UserRun
 
 _log = log.get("strategy_run")
 
+_MET = frozenset({Outcome.REACHED, Outcome.SKIPPED})
+
 
 class StrategyRun:
     """Owns the users of one strategy for one run."""
@@ -40,6 +42,7 @@ class StrategyRun:
         self.ended_at: datetime | None = None
         self.resumed = False  # it ran in an earlier process
         self.draining: set[str] = set()  # users the configuration does not list any more
+        self._met: Outcome | None = None  # the shared target was reached in this run, and how
         self._world = world
         self._runs = runs
         self._places = places
@@ -111,6 +114,9 @@ class StrategyRun:
         """Start every user that has not ended in this run; their phases are spread (performance 2.5)."""
         ended = self._runs.ended_users(self.strategy_id)
         wished = self._runs.stop_wishes(self.strategy_id)
+        for each in ended.values():
+            if each.outcome in _MET and self.ended_at is None:
+                self._meet(each.outcome)
         count = len(self.config.users)
         for index, settings in enumerate(self.config.users):
             if settings.user_id in self.users:
@@ -124,7 +130,7 @@ class StrategyRun:
                 interval = float(settings.trade_interval_seconds)
                 user.start(delay=min(interval, 60.0) * index / count, resumed=resumed)
                 if settings.user_id in wished:
-                    user.stop(StopMode.DRAIN)  # it was winding down when the process went
+                    user.stop(wished[settings.user_id])  # it was winding down when the process went
         self._note_end()
 
     def restart_stopped(self) -> None:
@@ -140,6 +146,8 @@ class StrategyRun:
     def _add(self, settings: UserSettings) -> UserRun:
         rules, scope = self._rules(settings)
         user = UserRun(rules, scope, self._world, self._places, self._user_ended)
+        if self._met is not None:
+            user.meet(self._met)
         earlier = self.users.get(settings.user_id)
         if earlier is not None:
             user.take(earlier.position, earlier.read_at)
@@ -212,7 +220,7 @@ class StrategyRun:
         """Wind users down; the wish outlives this process."""
         for user in users:
             if user.ended is None:
-                self._runs.wish_stop(self.strategy_id, user.user_id)
+                self._runs.wish_stop(self.strategy_id, user.user_id, mode)
                 user.stop(mode)
 
     def _take_part(self, settings: UserSettings) -> None:
@@ -249,6 +257,8 @@ class StrategyRun:
             user.member = members.get(user.rules.user_id)
             if reached:
                 user.nudge()
+        if reached and any(user.ended is None and user.began for user in self.users.values()):
+            self._meet(Outcome.REACHED)
 
     def beat(self, now: float) -> None:
         """Once a second."""
@@ -257,9 +267,19 @@ class StrategyRun:
             if user.member is not None:
                 user.rate.sample(now, user.member.counted)
 
+    def _meet(self, outcome: Outcome) -> None:
+        """The shared target was reached: nobody of this run goes on in the next day's window."""
+        if self.per_user or self._met is not None:
+            return
+        self._met = outcome
+        for user in list(self.users.values()):
+            user.meet(outcome)
+
     def _user_ended(self, user: UserRun) -> None:
         assert user.ended is not None
         self._runs.end_user(self.strategy_id, user.user_id, user.ended)
+        if user.ended.outcome in _MET:
+            self._meet(user.ended.outcome)
         if user.user_id in self.draining and user.user_id in self.config.user_ids:
             self._take_part(self.config.user(user.user_id))  # listed again while it was winding down
         self._note_end()

@@ -274,7 +274,7 @@ class Supervisor:
         # down as soon as the services let it; where nothing can be open, that is the end.
         for user in run.config.user_ids:
             if user_id in ("", user):
-                self._table.wish_stop(run.strategy_id, user)
+                self._table.wish_stop(run.strategy_id, user, mode)
         if not user_id and (not run.resumed or run.blocked[0] == "unknown_token"):
             self._preparing.pop(run.strategy_id).cancel()
             run.ended_at = self.clock.now()

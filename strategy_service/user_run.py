@@ -49,6 +49,7 @@ class UserRun:
         self._on_ended = on_ended
         self._loop: UserLoop | None = None
         self._delay = 0.0
+        self._met: Outcome | None = None
         self._resumed = False
         self._began_at = 0.0
         self._strikes = 0
@@ -84,6 +85,17 @@ class UserRun:
         """Look again now."""
         if self._loop is not None and self._loop.state.ending is None:
             self._loop.nudge()
+
+    def meet(self, outcome: Outcome) -> None:
+        """The target this user shares was reached in this run: it ends, now or when it gets its place."""
+        self._met = outcome
+        if self._loop is not None:
+            self._loop.meet(outcome)
+
+    @property
+    def began(self) -> bool:
+        """Has its loop had something to do?"""
+        return self._loop is not None and self._loop.state.began
 
     @property
     def history_read(self) -> bool:
@@ -155,7 +167,9 @@ class UserRun:
         self._timer = None
         self._began_at = self._world.clock.monotonic()
         self._crash = ""
-        loop = UserLoop(self.rules, self.scope, self._world, delay=self._delay, resumed=self._resumed)
+        loop = UserLoop(
+            self.rules, self.scope, self._world, delay=self._delay, resumed=self._resumed, met=self._met
+        )
         self._loop, self._delay, self._resumed = loop, 0.0, True
         loop.ended.add_done_callback(lambda _: self._loop_ended(loop))
         loop.start()

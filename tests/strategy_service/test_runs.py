@@ -8,7 +8,7 @@ import pytest
 
 from strategy_service.places import Places
 from strategy_service.runs import Ended, Runs, RunsInUse
-from strategy_service.state import Outcome
+from strategy_service.state import Outcome, StopMode
 from strategy_service.status import Rate, StrategyStatus, UserState, UserStatus
 from strategy_service.strategy_run import describe
 from tests.strategy_service.builders import strategy
@@ -19,14 +19,14 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 def test_runs_are_there_after_the_process_went(tmp_path: Path) -> None:
     first = Runs(tmp_path / "runs.db")
     first.begin("s", NOON, "r1")
-    first.wish_stop("s", "2")
+    first.wish_stop("s", "2", StopMode.CANCEL)
     first.end_user("s", "1", Ended(Outcome.REACHED, NOON, ("o1", "o2")))
     first.close()
     again = Runs(tmp_path / "runs.db")
     (run,) = again.runs()
     assert (run.strategy_id, run.desired, run.started_at, run.ended_at) == ("s", True, NOON, None)
     assert again.ended_users("s") == {"1": Ended(Outcome.REACHED, NOON, ("o1", "o2"))}
-    assert again.stop_wishes("s") == {"2"}
+    assert again.stop_wishes("s") == {"2": StopMode.CANCEL}
     again.close()
 
 
@@ -34,7 +34,7 @@ def test_a_new_run_forgets_how_the_last_one_ended() -> None:
     runs = Runs(None)
     runs.begin("s", NOON, "r1")
     runs.end_user("s", "1", Ended(Outcome.STOPPED, NOON, ()))
-    runs.wish_stop("s", "1")
+    runs.wish_stop("s", "1", StopMode.DRAIN)
     runs.end("s", NOON)
     runs.begin("s", NOON + timedelta(hours=1), "r2")
     run = runs.run("s")
