@@ -2,12 +2,14 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from otopilot.instrument import Side
-from otopilot.order import LegStatus
+from otopilot.order import LegStatus, OrderState
 from otopilot.position import UserState
+from tests.order_service.behaviours import late
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.order_service.fakes import FakeAccount, FakeVenue
 from tests.virtual_loop import virtual
@@ -15,15 +17,16 @@ from tests.virtual_loop import virtual
 
 @pytest.fixture
 def since(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """From when on each history was read."""
+    """From when on each history, or list of trades, was read."""
     asked: list[datetime] = []
-    read = FakeAccount.order_history
+    for name in ("order_history", "trades_since"):
+        read = getattr(FakeAccount, name)
 
-    async def noted(self: FakeAccount, symbol: str, start: datetime):  # type: ignore[no-untyped-def]
-        asked.append(start)
-        return await read(self, symbol, start)
+        async def noted(self: FakeAccount, symbol: str, start: datetime, read: Any = read) -> Any:
+            asked.append(start)
+            return await read(self, symbol, start)
 
-    monkeypatch.setattr(FakeAccount, "order_history", noted)
+        monkeypatch.setattr(FakeAccount, name, noted)
     return asked
 
 
@@ -86,3 +89,46 @@ async def test_one_that_ended_while_the_service_was_down_is_counted_at_the_start
     async with Desk(tmp_path / "j.db", venue) as desk:
         await desk.settle()
         assert await counted(desk) == 47
+
+
+@virtual
+async def test_where_the_venue_lists_trades_a_beat_reads_no_history(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        account = desk.account()
+        account.silent = True
+        read = account.calls["order_history"]
+        account.fill(account.row(order))
+        await desk.sleep(100)
+        assert account.calls["order_history"] == read
+        assert account.calls["trades_since"] >= 9
+        assert desk.order(order).state is OrderState.TRIGGERED
+        assert await counted(desk) == 24
+
+
+@virtual
+async def test_a_trade_that_nobody_knows_makes_the_history_be_read(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        read = desk.account().calls["order_history"]
+        desk.account().fill(desk.account().foreign(Side.BUY, "47", "2"))
+        await desk.sleep(100)
+        assert await counted(desk) == 94
+        assert desk.account().calls["order_history"] == read + 1
+
+
+@virtual
+async def test_an_absent_order_that_comes_to_life_late_is_found_in_the_history(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        desk.account().placements.append(late(44))
+        desk.account().silent = True
+        order = await desk.place()
+        await desk.sleep(30)
+        assert desk.order(order).state is OrderState.REJECTED
+        await desk.sleep(14.1)
+        row = next(iter(desk.account().rows.values()))
+        desk.account().end(row, LegStatus.EXPIRED)  # gone before any sweep saw it open
+        await desk.sleep(20)
+        assert desk.order(order).state is OrderState.EXPIRED
