@@ -128,6 +128,7 @@ async def test_a_user_with_orders_is_not_removed_not_even_while_one_is_held(tmp_
         await desk.sleep(150)
         await desk.users.remove(UserId("1"), ALPHA)
         assert desk.users.list() == []
+        await desk.sleep(0.01)  # its stream's task ends
         assert desk.account().sinks == []
 
 
