@@ -77,8 +77,9 @@ class Journal:
         item = _Item(decide, begin_before, then)
         self._queue.append(item)
         self._wake.set()
-        # A caller that goes away must not stop what is queued (architecture 5.2).
-        return await asyncio.shield(item.future)
+        # A caller that goes away takes its future along and nothing else: what is queued is decided,
+        # committed and followed all the same (architecture 5.2).
+        return await item.future
 
     # ------------------------------------------------------------------ health
 
