@@ -56,7 +56,8 @@ def finish(turn: Turn) -> None:
     left: dict[OrderId, None] = {order.order_id: None for order in still_open}
     if state.stop in (StopMode.CANCEL, StopMode.FLATTEN):
         for order in still_open:
-            _cancel_once(turn, order)
+            if not order.wishes:
+                turn.act(Cancel(order.order_id, _role(order), "stop"))
     if state.flattened is not None and not state.flattened.is_over:
         left[state.flattened.order_id] = None
     code, text = outcome.value, _TEXTS[outcome]
@@ -98,7 +99,11 @@ def _clear(turn: Turn) -> bool:
 
 
 def _cancel_once(turn: Turn, order: Order) -> None:
-    role = LegRole.PENDING if order.working.is_over and order.pending is not None else LegRole.WORKING
+    role = _role(order)
     if (order.order_id, role) not in turn.state.wished:
         turn.set(wished=turn.state.wished | {(order.order_id, role)})
         turn.act(Cancel(order.order_id, role, "stop"))
+
+
+def _role(order: Order) -> LegRole:
+    return LegRole.PENDING if order.working.is_over and order.pending is not None else LegRole.WORKING

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.money import ZERO
-from otopilot.order import Order
+from otopilot.order import LegRole, Order, OrderId, RequestId
 from otopilot.position import ScopeVolume, User, VolumeScope
 from strategy_service.clients import CallFailed, OrderClient, PriceKey, Refused, Unreached
 from strategy_service.feeds import OrderFeed, OrderListener, PriceFeed
+from strategy_service.leftovers import Leftovers
+from strategy_service.runs import Leftover
 from strategy_service.state import (
     Action,
     AskAgain,
@@ -30,6 +32,7 @@ from strategy_service.state import (
     Outcome,
     Phase,
     Place,
+    PlaceOto,
     Read,
     Rules,
     Seen,
@@ -46,7 +49,7 @@ from strategy_service.strategy import decide
 
 _log = log.get("loop")
 
-_LAST_CALLS_SECONDS = 2.0  # for the cancel wishes of a loop that ended
+_WISH_AGAIN_SECONDS = 0.25
 
 
 class World(Protocol):
@@ -56,6 +59,7 @@ class World(Protocol):
     orders: OrderClient
     prices: PriceFeed
     order_feed: OrderFeed
+    leftovers: Leftovers
 
     @property
     def owner_epoch(self) -> int:
@@ -95,7 +99,7 @@ class UserLoop(OrderListener):
         self.blocked_since: float | None = None
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._calls: set[asyncio.Task[None]] = set()
-        self._last_calls: set[asyncio.Task[None]] = set()
+        self._wishes: dict[Cancel, asyncio.Task[None]] = {}  # not taken yet
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -225,23 +229,23 @@ class UserLoop(OrderListener):
             case Place():
                 call = self._place(action)
             case Cancel():
-                call = self._cancel(action)
+                if action not in self._wishes:
+                    self._wishes[action] = self._spawn(self._cancel(action))
+                return
             case Find():
                 call = self._find(action)
             case Read():
                 call = self._read(action)
-        self._spawn(call, last=isinstance(action, Cancel))
+        self._spawn(call)
 
-    def _spawn(self, call: Coroutine[Any, Any, None], *, last: bool) -> None:
+    def _spawn(self, call: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(call)
         self._calls.add(task)
-        if last:
-            self._last_calls.add(task)
         task.add_done_callback(self._called)
+        return task
 
     def _called(self, task: "asyncio.Task[None]") -> None:
         self._calls.discard(task)
-        self._last_calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash(error)
 
@@ -264,17 +268,24 @@ class UserLoop(OrderListener):
         self._step(news)
 
     async def _cancel(self, action: Cancel) -> None:
-        try:
-            order = await self._world.orders.cancel(
-                action.order_id, action.role, action.reason, action.reprice_to
-            )
-        except Refused:
-            # The leg has ended already: what became of it is the news.
-            await self._find(Find(order_id=action.order_id))
-        except (Unreached, ValueError) as unknown:
-            _log.info("cancel not answered", order_id=action.order_id, error=str(unknown))
-        else:
-            self._step(Seen(order))
+        """Until it is taken; what is not when the loop ends is left to others (unsettled)."""
+        while True:
+            try:
+                order = await self._world.orders.cancel(
+                    action.order_id, action.role, action.reason, action.reprice_to
+                )
+            except Refused:
+                # The leg has ended already: what became of it is the news.
+                self._wishes.pop(action, None)
+                await self._find(Find(order_id=action.order_id))
+                return
+            except (Unreached, ValueError) as unknown:
+                _log.info("cancel not answered", order_id=action.order_id, error=str(unknown))
+                await self._world.clock.sleep(_WISH_AGAIN_SECONDS)
+            else:
+                self._wishes.pop(action, None)
+                self._step(Seen(order))
+                return
 
     async def _find(self, action: Find) -> None:
         try:
@@ -322,6 +333,18 @@ class UserLoop(OrderListener):
 
     # ------------------------------------------------------------------ the end
 
+    def unsettled(self) -> list[Leftover]:
+        """Cancel wishes nobody has taken: asked in vain, or of a BUY that may be out."""
+        buy, asked = self.state.order, self.state.asked
+        legs = {(wish.order_id, wish.role): None for wish in self._wishes if wish.reprice_to is None}
+        if buy is not None and not buy.working.is_over and not buy.wishes:
+            legs[buy.order_id, LegRole.WORKING] = None
+        who = self.rules.strategy_id, self.rules.user_id
+        left = [Leftover(*who, order_id, RequestId(""), role) for order_id, role in legs]
+        if isinstance(asked, PlaceOto):
+            left.append(Leftover(*who, OrderId(""), asked.request_id, LegRole.WORKING))
+        return left
+
     def _crash(self, error: BaseException) -> None:
         if self._closed:
             return
@@ -333,20 +356,8 @@ class UserLoop(OrderListener):
 
     def _finish(self) -> None:
         self._close()
-        for task in self._calls - self._last_calls:
+        for task in self._calls:
             task.cancel()
-        if self._last_calls:
-            closing = asyncio.ensure_future(self._await_last_calls(set(self._last_calls)))
-            self._calls.add(closing)
-            closing.add_done_callback(self._calls.discard)
-        else:
-            self._resolve()
-
-    async def _await_last_calls(self, calls: "set[asyncio.Task[None]]") -> None:
-        await asyncio.wait(calls, timeout=_LAST_CALLS_SECONDS)
-        self._resolve()
-
-    def _resolve(self) -> None:
         if not self.ended.done() and self.state.outcome is not None:
             self.ended.set_result(self.state.outcome)
 

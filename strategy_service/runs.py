@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from otopilot.order import LegRole, OrderId, RequestId
 from strategy_service.state import Outcome, StopMode
 
 _SCHEMA = """
@@ -38,6 +39,14 @@ CREATE TABLE IF NOT EXISTS scopes (
     scope_id TEXT PRIMARY KEY,
     content TEXT NOT NULL,
     revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS leftovers (
+    strategy_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    role TEXT NOT NULL,
+    PRIMARY KEY (strategy_id, user_id, order_id, request_id, role)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS identity (
     name TEXT NOT NULL
@@ -71,6 +80,16 @@ class Ended(NamedTuple):
     outcome: Outcome
     ended_at: datetime
     left_open: tuple[str, ...]
+
+
+class Leftover(NamedTuple):
+    """A cancel wish of an ended loop that order_service has not taken; of an order or of a request."""
+
+    strategy_id: str
+    user_id: str
+    order_id: OrderId
+    request_id: RequestId
+    role: LegRole
 
 
 class Runs:
@@ -172,6 +191,23 @@ class Runs:
         """Who was told to wind down in the newest run, and how."""
         rows = self._db.execute("SELECT user_id, mode FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
         return {user: StopMode(mode) for user, mode in rows}
+
+    def leave(self, left: Leftover) -> None:
+        """A wish is to be carried out, now or after a restart."""
+        self._db.execute("INSERT OR IGNORE INTO leftovers VALUES (?, ?, ?, ?, ?)", left)
+
+    def taken(self, left: Leftover) -> None:
+        """It is carried out, or there is nothing to cancel."""
+        self._db.execute(
+            "DELETE FROM leftovers WHERE strategy_id = ? AND user_id = ? AND order_id = ?"
+            " AND request_id = ? AND role = ?",
+            left,
+        )
+
+    def leftovers(self) -> list[Leftover]:
+        """What is not carried out yet."""
+        rows = self._db.execute("SELECT * FROM leftovers ORDER BY rowid")
+        return [Leftover(s, u, OrderId(o), RequestId(r), LegRole(role)) for s, u, o, r, role in rows]
 
     def run(self, strategy_id: str) -> Run | None:
         """The newest run of a strategy."""

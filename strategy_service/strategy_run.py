@@ -26,6 +26,7 @@ from strategy_service.user_run import UserRun
 
 _log = log.get("strategy_run")
 
+_LAST_CALLS_SECONDS = 2.0  # for the cancel wishes of loops that ended
 _MET = frozenset({Outcome.REACHED, Outcome.SKIPPED})
 
 
@@ -145,6 +146,8 @@ class StrategyRun:
 
     def _add(self, settings: UserSettings) -> UserRun:
         rules, scope = self._rules(settings)
+        if settings.user_id not in self._runs.ended_users(self.strategy_id):
+            self._world.leftovers.forget(self.strategy_id, settings.user_id)
         user = UserRun(rules, scope, self._world, self._places, self._user_ended)
         if self._met is not None:
             user.meet(self._met)
@@ -302,6 +305,8 @@ class StrategyRun:
                 wait.cancel()
         for user in users:
             user.give_up()
+        ids = [user.user_id for user in users]
+        await self._world.leftovers.taken(self.strategy_id, ids, _LAST_CALLS_SECONDS)
         await self.read_volumes()  # what their last rounds traded too
 
     def status(self, config_revision: str) -> StrategyStatus:

@@ -18,6 +18,7 @@ from strategy_service.clients import CallFailed, MarketClient, OrderClient, Refu
 from strategy_service.config import ConfigManager, Diff, StrategyConfig, TradingConfig
 from strategy_service.feeds import OrderFeed, PriceFeed
 from strategy_service.figures import Figures
+from strategy_service.leftovers import Leftovers
 from strategy_service.places import Places
 from strategy_service.preparation import Preparation
 from strategy_service.right import PlacingRight
@@ -51,6 +52,7 @@ class Supervisor:
     ) -> None:
         self.clock = clock
         self.orders = orders
+        self.leftovers = Leftovers(orders, clock, runs)
         self.prices = PriceFeed(market, clock)
         name = f"{owner}/{runs.identity(clock.new_id())}"
         self.right = PlacingRight(orders, clock, name, self._write_scopes, self._right_changed)
@@ -104,6 +106,7 @@ class Supervisor:
         """Start the feeds, and the runs that are wanted."""
         self.prices.open()
         self.order_feed.open()
+        self.leftovers.open()
         self._own("right", self.right.keep)
         self._own("beat", self._beats)
         for known in self._table.runs():
@@ -121,6 +124,7 @@ class Supervisor:
         await self._tasks.close()
         everybody = [user for run in self._all_runs() for user in run.users.values()]
         await asyncio.gather(*(user.abort() for user in everybody))
+        await self.leftovers.aclose()
         await self.prices.aclose()
         await self.order_feed.aclose()
 

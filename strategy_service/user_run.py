@@ -133,6 +133,7 @@ class UserRun:
             if loop is not None and loop.state.order is not None and not loop.state.order.is_over:
                 left = (*left, loop.state.order.order_id)
             if loop is not None:
+                self._leave(loop)
                 self._forget_loop()
                 self._places.give_back(self.user_id)
                 self._aborting = asyncio.ensure_future(loop.abort())
@@ -181,11 +182,17 @@ class UserRun:
         error = loop.ended.exception()
         state = loop.state
         self._forget_loop()
+        if error is None or state.stop is not None:
+            self._leave(loop)
         if error is None:
             self._places.give_back(self.user_id)
             self._end(loop.ended.result(), state.left_open, state.waiting.code, state.waiting.text)
         else:
             self._crashed(error, stopping=state.stop is not None)
+
+    def _leave(self, loop: UserLoop) -> None:
+        """What the loop could not hand over stands in the run table before its end does."""
+        self._world.leftovers.add(loop.unsettled())
 
     def _forget_loop(self) -> None:
         if self._loop is not None:
