@@ -6,7 +6,7 @@ GatedTransport lets nothing out during a ban, whoever asks: public reads and con
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from order_service.rate_budget import Priority, RateBudget
@@ -22,14 +22,18 @@ from order_service.venues.port import (
     StreamNews,
     StreamSink,
     TooManyOrders,
+    TradePushed,
     Transport,
     VenueNotReached,
     VenueOrder,
+    VenueSilent,
 )
 from otopilot.clock import Clock
 from otopilot.order import LegRole, Order, Trade, UserId, VenueOrderId
 
 T = TypeVar("T")
+
+MOST_AHEAD = timedelta(minutes=5)  # of a venue's clock (reliability 60)
 
 
 class GatedAccount:
@@ -81,11 +85,13 @@ class GatedAccount:
 
     async def trades_of(self, symbol: str, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:
         """As the account's."""
-        return await self._ask("trades_of", lambda: self._account.trades_of(symbol, venue_order_id))
+        trades = await self._ask("trades_of", lambda: self._account.trades_of(symbol, venue_order_id))
+        return self._not_yet_to_come(trades)
 
     async def trades_since(self, symbol: str, since: datetime) -> tuple[Trade, ...]:
         """As the account's."""
-        return await self._ask("trades_since", lambda: self._account.trades_since(symbol, since))
+        trades = await self._ask("trades_since", lambda: self._account.trades_since(symbol, since))
+        return self._not_yet_to_come(trades)
 
     async def balances(self) -> tuple[AssetBalance, ...]:
         """As the account's."""
@@ -101,9 +107,20 @@ class GatedAccount:
         def hear(news: StreamNews) -> None:
             if isinstance(news, StreamDown) and news.ban is not None:
                 self._budget.close_until(news.ban)
+            if isinstance(news, TradePushed) and self._is_yet_to_come(news.trade):
+                return  # it is read with the others
             sink(news)
 
         await self._account.run_stream(hear)
+
+    def _not_yet_to_come(self, trades: tuple[Trade, ...]) -> tuple[Trade, ...]:
+        """A trade's time decides the day that it counts in: one of the future is believed by nobody."""
+        if any(map(self._is_yet_to_come, trades)):
+            raise VenueSilent("future", "the venue tells of a trade that is yet to come")
+        return trades
+
+    def _is_yet_to_come(self, trade: Trade) -> bool:
+        return trade.traded_at > self._budget.now() + MOST_AHEAD
 
     async def _ask(self, name: str, call: Callable[[], Awaitable[T]], priority: Priority | None = None) -> T:
         self._refuse_if_closed()

@@ -189,6 +189,10 @@ class RateBudget:
                 raise VenueNotReached("too_many_requests", "the address has used its raw requests")
             self._requests.add(1, self._now())
 
+    def now(self) -> datetime:
+        """The time that bans and answers are held against."""
+        return self._clock.now()
+
     def count_connect(self) -> None:
         """One connection is opened now. Raises VenueNotReached when none may be (reliability 27)."""
         self.count_request()

@@ -210,6 +210,8 @@ def test_row_19_a_cancel_whose_answer_is_lost_is_sent_again_until_the_venues_wor
         ("*trades", "data.*.price", '"-1"'),
         ("*trades", "*.qty", '"0"'),
         ("*trades", "*.price", '"NaN"'),
+        ("*trades", "data.*.time", "4102444800000"),
+        ("*trades", "*.time", "4102444800000"),
         ("order_stream", "data.z", '"-5"'),
         ("order_stream", "event.z", '"1e99"'),
         ("order_stream", "event.T", "99999999999999"),
@@ -230,5 +232,7 @@ def test_row_60_absurd_data_is_never_booked_and_healed_by_the_next_reading(
             user = floor.desk.sessions.all()[0]
             assert user.state is not UserState.STOPPED
             await floor.agree()
+            days = {str(row["day"]) for row in floor.books().totals}
+            assert days == {str(floor.clock.now().date())}
 
     story()
