@@ -6,10 +6,11 @@ Shares no code with the services, so it shares no mistake with them. `python -m 
 
 Layers, each knowing only those above it:
   model numbers config faults           records, exact decimals, settings, fault rules
+  spoiling match_faults conditions      what rules do to payloads, to orders, to a venue's symbols and clock
   matching price_path tape market       one symbol: book, path, public record
   accounts filters order_lists oracle   money, filters, life of a list, self-match count
   store state engine exchange           the world, what a step changes, entry points
-  http streams                          requests, answers and frames as values
+  http streams connections              requests, answers and frames as values; who may connect
   alpha_* spot_* control_api world      surfaces over the exchange, all of it without a network
   server __main__                       sockets, wall clock, process
 
@@ -28,11 +29,16 @@ Control API (JSON, amounts as decimal strings):
   POST   /control/freeze, /unfreeze     matching and price paths stop; queries and cancels go on
   GET    /control/report                users: per (venue, symbol, user) accepted_requests,
                                         accepted_lists, orders, open_orders, sides, fees; totals;
-                                        accounts with balances; self_matches
+                                        accounts with balances; connections opened and
+                                        refused; self_matches
   GET    /control/orders, /trades       ?user_id= &venue=: everything, oldest first
   POST   /control/price                 {symbol, price}: pins the path; price null lets it go
   POST   /control/deposit               {user_id, venue, asset, amount}; negative withdraws
-  GET    /control/faults                the active rules, with ids and how often they struck
-  POST   /control/faults                a rule as in faults.FaultRule; answers {id}
+  POST   /control/orders                {user_id, venue, symbol, side, price, quantity}: an order by
+                                        hand, as its owner would give it at the venue
+  GET    /control/faults                {faults, ended}: the rules with ids and how often they struck,
+                                        and the newest whose time is over
+  POST   /control/faults                a rule as in faults.FaultRule; answers {id}. docs/faults.md says
+                                        which kind stands for which fault
   DELETE /control/faults                all, or ?id=
 """
