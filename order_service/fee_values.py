@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 
+from order_service.books import account_of
+from order_service.ledger import LedgerRow
 from order_service.sessions import Sessions
 from order_service.venues.port import VenueError
 from otopilot import money
 from otopilot.instrument import Venue
-from otopilot.order import Trade
+from otopilot.order import Order, OrderId, Trade
 
 PLACES = 18  # of a product of two amounts; the journal reads thirty
 
@@ -29,3 +31,12 @@ async def fee_value(sessions: Sessions, venue: Venue, symbol: str, trade: Trade)
     except VenueError:
         return None
     return money.truncate(fee.amount * price, PLACES)
+
+
+def row_of(
+    order: Order, trade: Trade, order_id: OrderId | None, values: dict[str, Decimal | None]
+) -> LedgerRow:
+    """A trade of an order's account, as that order's or, without its id, as nobody's of ours."""
+    return LedgerRow(
+        account=account_of(order), trade=trade, order_id=order_id, fee_value=values.get(trade.key)
+    )

@@ -13,11 +13,10 @@ from decimal import Decimal
 import msgspec
 
 from order_service import matching, placing
-from order_service.books import Books, account_of
+from order_service.books import Books
 from order_service.denied import Denied, JournalFailed, Kind
-from order_service.fee_values import fee_value
+from order_service.fee_values import fee_value, row_of
 from order_service.journal import Journal
-from order_service.ledger import LedgerRow
 from order_service.placing import Ask, Circumstances
 from order_service.rate_budget import RateBudget
 from order_service.sessions import Session, Sessions
@@ -45,7 +44,6 @@ from otopilot.order import (
     Refused,
     RejectionKind,
     Report,
-    Trade,
     Traded,
     Wished,
     advance,
@@ -363,12 +361,12 @@ class OrderManager:
                 tx.update(order, order, msgspec.json.encode(noted))
             if isinstance(item, Traded):
                 # Whoever's it is, the account traded: it counts as a stranger's.
-                tx.add_trade(_row(order, item.trade, None, values))
+                tx.add_trade(row_of(order, item.trade, None, values))
             return order
         if after == order and not isinstance(item, Noted):
             return order
         if isinstance(item, Traded):
-            tx.add_trade(_row(order, item.trade, order.order_id, values))
+            tx.add_trade(row_of(order, item.trade, order.order_id, values))
         if isinstance(item, Refused) and item.kind is RejectionKind.ABSENT:
             # Absence frees only the slot; reservation and claims stay for a while (architecture 5.5).
             tx.hold(after, order.submitted_at + self._hold)
@@ -394,11 +392,3 @@ class OrderManager:
         return {
             trade.key: await fee_value(self._sessions, order.venue, order.symbol, trade) for trade in trades
         }
-
-
-def _row(
-    order: Order, trade: Trade, order_id: OrderId | None, values: dict[str, Decimal | None]
-) -> LedgerRow:
-    return LedgerRow(
-        account=account_of(order), trade=trade, order_id=order_id, fee_value=values.get(trade.key)
-    )
