@@ -23,6 +23,7 @@ from otopilot.quote import Quote, QuoteSource
 
 GREATEST_SYMBOLS = 1000
 WANTED_SECONDS = 60.0  # a symbol asked for this recently is kept fresh without a watcher
+IDLE_SECONDS = 600.0  # a symbol nobody watched or asked for in that time is let go
 READS_AT_ONCE = 4  # per venue
 GREATEST_BEAT_SECONDS = 0.25
 LATE_FRAME = timedelta(seconds=5)
@@ -59,7 +60,8 @@ class _Feed:
         self.quote: Quote | None = None
         self.watches: set[Watch] = set()
         self.first_price: set[asyncio.Future[Unavailable | None]] = set()
-        self.wanted_until = 0.0  # monotonic, as the next two
+        self.wanted_until = 0.0  # monotonic, as the next three
+        self.used_at = 0.0  # when it was last watched or asked for
         self.heard_at = 0.0
         self.read_again_at = 0.0
         self.reading = False
@@ -138,6 +140,7 @@ class Hub:
             self._watches.discard(watch)
             for feed in feeds:
                 feed.watches.discard(watch)
+                feed.used_at = self._clock.monotonic()
 
     def end_watches(self) -> None:
         """Let every reader's stream end: the service is going."""
@@ -149,6 +152,7 @@ class Hub:
 
     def _open(self, key: Key) -> _Feed:
         if feed := self._feeds.get(key):
+            feed.used_at = self._clock.monotonic()
             return feed
         if len(self._feeds) >= GREATEST_SYMBOLS:
             raise TooManySymbols(f"{GREATEST_SYMBOLS} symbols are followed already, no more are taken")
@@ -156,7 +160,16 @@ class Hub:
         upstream = self._upstreams[venue]
         feed = self._feeds[key] = _Feed(upstream, symbol, self._line_with_room(upstream))
         feed.line.add(symbol)
+        feed.used_at = self._clock.monotonic()
         return feed
+
+    def _let_go(self) -> None:
+        """The bound is one on use: a symbol nobody has used for long makes room."""
+        long_ago = self._clock.monotonic() - IDLE_SECONDS
+        for key, feed in list(self._feeds.items()):
+            if feed.used_at <= long_ago and not (feed.watches or feed.first_price or feed.reading):
+                del self._feeds[key]
+                feed.line.drop(feed.symbol)
 
     def _line_with_room(self, upstream: _Upstream) -> Line:
         for line in upstream.lines:
@@ -165,7 +178,8 @@ class Hub:
         name = upstream.venue.venue
 
         def on_tick(tick: Tick) -> None:
-            self._take_frame(self._feeds[name, tick.symbol], tick)
+            if feed := self._feeds.get((name, tick.symbol)):
+                self._take_frame(feed, tick)
 
         def wanted() -> bool:
             return any(feed.line is line and self._is_wanted(feed) for feed in self._feeds.values())
@@ -260,6 +274,7 @@ class Hub:
     async def _beat(self) -> None:
         while True:
             await self._clock.sleep(self._beat_seconds)
+            self._let_go()
             for upstream in self._upstreams.values():
                 self._read_silent(upstream)
 

@@ -82,6 +82,10 @@ class Line(Protocol):
         """Carry this symbol too, from now on and after every reconnect."""
         ...
 
+    def drop(self, symbol: str) -> None:
+        """Carry this symbol no more."""
+        ...
+
     def vouch(self, symbol: str) -> None:
         """A read agrees with what the socket said: its silence is the market's, not its own."""
         ...

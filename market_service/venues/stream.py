@@ -76,7 +76,7 @@ class TradeStream:
         self._wanted = wanted
         self._rejections = rejections
         self._symbols: set[str] = set()
-        self._added = asyncio.Event()
+        self._changed = asyncio.Event()
         self._vouched_at = 0.0  # monotonic: when it last spoke, or a read agreed with it
         self._missed: dict[str, float] = {}  # symbol -> monotonic time of the first trade it missed
         self._attempt = 0
@@ -89,7 +89,13 @@ class TradeStream:
     def add(self, symbol: str) -> None:
         """Carry this symbol too."""
         self._symbols.add(symbol)
-        self._added.set()
+        self._changed.set()
+
+    def drop(self, symbol: str) -> None:
+        """Carry this symbol no more."""
+        self._symbols.discard(symbol)
+        self._missed.pop(symbol, None)
+        self._changed.set()
 
     def vouch(self, symbol: str) -> None:
         """A read agrees with what this socket said."""
@@ -141,15 +147,17 @@ class TradeStream:
         asked: set[str] = set()
         message_id = 0
         while True:
-            self._added.clear()
-            while names := sorted(self._symbols - asked)[:NAMES_PER_MESSAGE]:
-                asked.update(names)
+            self._changed.clear()
+            while names := sorted(self._symbols ^ asked)[:NAMES_PER_MESSAGE]:
+                gone = [name for name in names if name in asked]
+                names, method = (gone, "UNSUBSCRIBE") if gone else (names, "SUBSCRIBE")
+                asked.symmetric_difference_update(names)
                 message_id += 1
                 streams = [f"{name.lower()}@aggTrade" for name in names]
-                message = {"method": "SUBSCRIBE", "params": streams, "id": message_id}
+                message = {"method": method, "params": streams, "id": message_id}
                 await socket.send_str(msgspec.json.encode(message).decode())
                 await self._clock.sleep(MESSAGE_SPACING_SECONDS)
-            await self._added.wait()
+            await self._changed.wait()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> NoReturn:
         while True:

@@ -50,6 +50,9 @@ class FakeLine:
     def add(self, symbol: str) -> None:
         self.symbols.append(symbol)
 
+    def drop(self, symbol: str) -> None:
+        self.symbols.remove(symbol)
+
     def vouch(self, symbol: str) -> None: ...
 
     def missed(self, symbol: str) -> None: ...

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from market_service.hub import GREATEST_SYMBOLS, UNREAD_SECONDS, Hub, TooManySymbols
+from market_service.hub import GREATEST_SYMBOLS, IDLE_SECONDS, UNREAD_SECONDS, Hub, TooManySymbols
 from market_service.venues.port import Tick, Unavailable
 from otopilot.instrument import Venue
 from otopilot.quote import Quote, QuoteSource
@@ -179,3 +179,21 @@ async def test_an_error_of_the_block_itself_leaves_the_hub_bare() -> None:
     with pytest.raises(LookupError):
         async with opened():
             raise LookupError
+
+
+async def test_a_symbol_nobody_used_for_long_makes_room_and_one_that_is_watched_stays() -> None:
+    async with opened() as desk:
+        names = [f"S{number}" for number in range(GREATEST_SYMBOLS)]
+        with desk.hub.watch([(Venue.ALPHA, name) for name in names], 1000):
+            pass
+        with desk.hub.watch([(Venue.ALPHA, "S7")], 1000):
+            desk.venue.ticks["A"] = tick("A", "48")
+            with pytest.raises(TooManySymbols):
+                await desk.price()
+            await desk.after(IDLE_SECONDS)
+            assert (await desk.price()).price == 48
+            assert desk.hub.follows((Venue.ALPHA, "S7"))
+            assert not desk.hub.follows((Venue.ALPHA, "S8"))
+        assert sum(len(line.symbols) for line in desk.venue.lines) == 2
+        await desk.after(IDLE_SECONDS)
+        assert not desk.hub.follows((Venue.ALPHA, "S7"))
