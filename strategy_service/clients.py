@@ -327,7 +327,11 @@ def oto_request(asked: PlaceOto, rules: Rules, owner_epoch: int) -> order_pb2.Pl
 
 
 def sell_request(asked: PlaceSell, rules: Rules, owner_epoch: int) -> order_pb2.PlaceOrderRequest:
-    """A single SELL for the wire."""
+    """A single SELL for the wire. It names no scope: what was bought is sold whatever the target leaves.
+
+    Where SELLs count, its trades count as every trade of the account does, and while it is open it is
+    reserved, so that BUYs leave room for it.
+    """
     quote = asked.reference
     return order_pb2.PlaceOrderRequest(
         request_id=asked.request_id,
@@ -339,7 +343,6 @@ def sell_request(asked: PlaceSell, rules: Rules, owner_epoch: int) -> order_pb2.
         cycle=asked.cycle,
         try_number=asked.try_number,
         step=asked.step,
-        scope_id=rules.scope_id if rules.sells_count else "",
         purpose=wire.purpose_to_pb(asked.purpose),
         side=order_pb2.SIDE_SELL,
         quantity=wire.amount(asked.quantity),

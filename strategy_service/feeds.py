@@ -74,6 +74,8 @@ class PriceFeed:
         """Call back on each new price of the symbol; keep its swing over the window."""
         watched = self._watched.get(key)
         if watched is None:
+            if not self._watched:  # nobody was to be heard of: the first beats are waited for
+                self._heard_at = self._clock.monotonic()
             watched = self._watched[key] = Watched()
             self._changed.set()
         watched.listeners[listener] = on_price

@@ -31,6 +31,7 @@ _SCOPE_SECONDS = 0.2
 _RE_READ_SECONDS = 1.0
 _SETTLING_SECONDS = 0.3
 _OLD_SECONDS = 5.0
+_FIRST_READING_SECONDS = 5.0
 _PERSON_SECONDS = 3.0
 _THOUSAND = Decimal(1000)
 
@@ -126,16 +127,27 @@ def _account_is_ready(turn: Turn, standing: Standing) -> bool:
         text = user.reason or "open orders and history are being read"
         turn.wait("settling", text, None, Condition.BLOCKED)
     elif any(m.user_id == user.user_id and not m.complete for m in standing.volume.members):
-        text = "the account's history could not be read, so its volume is not known"
-        turn.wait("history_unread", text, None, Condition.BLOCKED)
+        _history_unread(turn)
     elif not standing.position.cost_complete and (settings.max_cost_usdt or settings.max_cost_per_1000):
         text = "a fee could not be valued, so the cost limit cannot be checked"
         turn.wait("cost_incomplete", text, None, Condition.BLOCKED)
     else:
+        turn.set(unread_since=None)
         return True
     turn.set(fresh=False, not_before=later)
     turn.wake(later)
     return False
+
+
+def _history_unread(turn: Turn) -> None:
+    """A new account's first reading takes a moment; only what takes longer blocks."""
+    since = turn.state.unread_since if turn.state.unread_since is not None else turn.now
+    turn.set(unread_since=since)
+    if turn.now - since < _FIRST_READING_SECONDS:
+        turn.wait("history_unread", "the account's history is being read")
+        return
+    text = "the account's history could not be read, so its volume is not known"
+    turn.wait("history_unread", text, None, Condition.BLOCKED)
 
 
 def _market_is_calm(turn: Turn) -> bool:

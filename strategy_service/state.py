@@ -83,7 +83,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     scope_id: ScopeId
     instrument: Instrument
     settings: UserSettings
-    sells_count: bool = False  # volume_side both: a SELL names the scope too
+    sells_count: bool = False  # volume_side both
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +279,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     asked_cancel_at: float | None = None
     looked_at: float = 0.0  # when the order was last heard of or asked for
     not_before: float = 0.0  # no new request earlier
+    unread_since: float | None = None  # the account's history is not read yet
     sell_not_before: float = 0.0  # no new residual earlier
     sell_denials: int = 0  # of the residual in a row, by the guard
     repricing: Repricing | None = None

@@ -135,11 +135,12 @@ class StrategyRun:
         self._note_end()
 
     def restart_stopped(self) -> None:
-        """Who was stopped takes part again; who has ended otherwise stays as it is."""
+        """Who was stopped takes part again, and who has not reached its own target as it is now."""
         for settings in self.config.users:
             user = self.users.get(settings.user_id)
             stopped = user is not None and user.ended is not None and user.ended.outcome is Outcome.STOPPED
-            if user is not None and (stopped or user.needs_person):
+            short = self.per_user and user is not None and user.fell_short
+            if user is not None and (stopped or short or user.needs_person):
                 self._runs.forget_user(self.strategy_id, settings.user_id)
                 self._add(settings).start(resumed=True)
         self.ended_at = None if self.is_running else self.ended_at

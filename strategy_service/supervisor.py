@@ -179,8 +179,8 @@ class Supervisor:
             await running.ended([u for u in running.users.values() if u.stopping], _stop_seconds(config))
         if running is not None and running.is_running:
             self._table.desire(config.strategy_id)
+            await self.right.held(_RIGHT_SECONDS)  # by then the targets of now are written
             running.restart_stopped()
-            await self.right.held(_RIGHT_SECONDS)
             return
         run = StrategyRun(config, self, self._table, self._places)
         give_up_at = self.clock.monotonic() + _START_SECONDS

@@ -93,6 +93,12 @@ class UserRun:
             self._loop.meet(outcome)
 
     @property
+    def fell_short(self) -> bool:
+        """It ended as one that reached its target, and the target of now is not reached."""
+        ended = self.ended is not None and self.ended.outcome in (Outcome.REACHED, Outcome.SKIPPED)
+        return ended and (self.member is None or self.member.counted < self.scope.target)
+
+    @property
     def began(self) -> bool:
         """Has its loop had something to do?"""
         return self._loop is not None and self._loop.state.began

@@ -277,7 +277,7 @@ def _single(asked: PlaceSell, rules: Rules, owner_epoch: int) -> Ask:
         cycle=asked.cycle,
         try_number=asked.try_number,
         step=asked.step,
-        scope_id=rules.scope_id if rules.sells_count else None,
+        scope_id=None,
         purpose=asked.purpose,
         side=Side.SELL,
         quantity=asked.quantity,

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 
 from otopilot import wire
@@ -135,9 +136,12 @@ async def test_an_oto_goes_out_with_everything_the_contract_asks_for(played: Pla
     )
 
 
-async def test_a_single_sell_names_its_purpose_and_no_scope_unless_sells_count(played: Played) -> None:
+@pytest.mark.parametrize("sells_count", [False, True])
+async def test_a_single_sell_names_its_purpose_and_no_scope_even_if_sells_count(
+    played: Played, sells_count: bool
+) -> None:
     _, orders, service = played
-    await orders.place(SELL, rules(), 7)
+    await orders.place(SELL, msgspec.structs.replace(rules(), sells_count=sells_count), 7)
     (sent,) = service.asked
     assert (sent.purpose, sent.side, sent.step, sent.scope_id) == (
         order_pb2.PURPOSE_REPRICE,

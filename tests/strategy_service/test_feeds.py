@@ -199,3 +199,9 @@ async def test_a_listener_that_fails_costs_nobody_the_order_stream() -> None:
     assert scripted.after == [0, 0]  # the item was not skipped
     assert feed.up
     await feed.aclose()
+
+
+async def test_a_start_does_not_count_as_an_unreachable_market_before_the_first_beats_are_due() -> None:
+    feed = PriceFeed(FakeMarket(), SystemClock())
+    feed.listen(KEY, WINDOW, object(), lambda: None)
+    assert feed.up  # nothing was to be heard yet

@@ -10,7 +10,7 @@ from otopilot.order import LegRole
 from strategy_service.runs import Ended, Runs
 from strategy_service.state import Met, Outcome, Phase, Stop, StopMode
 from strategy_service.status import UserState
-from tests.strategy_service.builders import START, strategy
+from tests.strategy_service.builders import START, strategy, trading
 from tests.strategy_service.play import Play
 from tests.strategy_service.test_supervisor import FAST, Make, states
 
@@ -87,3 +87,16 @@ async def test_killed_while_it_cancels_everything_it_still_cancels_everything_af
         await d.until(lambda: states(again) == {"1": UserState.STOPPED})
     assert [role for _, role, _ in d.orders.canceled] == [LegRole.PENDING]
     assert all(order.is_over for order in d.orders.orders.values())
+
+
+async def test_a_start_revives_who_reached_its_own_target_when_that_was_raised(desk: Make) -> None:
+    d = desk(strategy(users=("1", "2"), target="60", target_scope="per_user", **FAST))
+    d.orders.users.remove("2")  # keeps the run running
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: states(d.supervisor)["1"] is UserState.REACHED)
+    placed = len(d.orders.buys("1"))
+    raised = strategy(users=("1", "2"), target="120", target_scope="per_user", **FAST)
+    d.configure(trading(raised, revision="r2"))
+    await d.supervisor.start("s")
+    await d.until(lambda: len(d.orders.buys("1")) > placed)

@@ -146,6 +146,10 @@ def test_a_cost_that_is_not_known_whole_pauses_a_user_with_a_limit_and_no_other(
 def test_an_unread_history_places_nothing() -> None:
     play = Play()
     play.reads(complete=False)
+    # The first seconds of a new account: its history is being read.
+    assert (play.waits, play.state.waiting.condition) == ("history_unread", Condition.RUNNING)
+    play.wait(5.1)
+    play.reads(complete=False)
     assert (play.waits, play.state.waiting.condition) == ("history_unread", Condition.BLOCKED)
     play.wait(1.1)
     play.reads()
