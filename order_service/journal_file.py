@@ -9,7 +9,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from order_service import check
+from order_service import check, write_ahead
 from order_service.records import SCHEMA_VERSION
 from otopilot.rpc import RefuseStart
 
@@ -55,6 +55,7 @@ class Lock:
 
 def open_for_writing(path: Path, lock: Lock) -> sqlite3.Connection:
     """The writing connection to a journal that was found sound, or made. Raises RefuseStart."""
+    refuse_damaged_log(path)
     # The write-ahead files take their mode from this one: nobody else may read them.
     path.touch(mode=0o600)
     connection = connect(path)
@@ -69,6 +70,12 @@ def open_for_writing(path: Path, lock: Lock) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def refuse_damaged_log(path: Path) -> None:
+    """Under the lock and before SQLite has the file. Raises RefuseStart."""
+    if wrong := write_ahead.damage(path):
+        raise RefuseStart(f"{path} is damaged ({wrong}): {RESTORE}")
 
 
 def _check_or_make(connection: sqlite3.Connection, path: Path, lock: Lock) -> None:

@@ -77,6 +77,7 @@ def upgrade(path: Path, now: datetime) -> tuple[int, Path | None]:
     """
     lock = journal_file.Lock(path)
     try:
+        journal_file.refuse_damaged_log(path)
         version = _version(path)
         if version == SCHEMA_VERSION:
             return version, None

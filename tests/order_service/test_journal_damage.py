@@ -122,6 +122,65 @@ def test_damage_anywhere_is_refused_or_changed_nothing_that_is_kept(
         assert contents(path) == before
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal as kill -9 leaves it: everything but the schema is in the write-ahead log only."""
+    path = tmp_path_factory.mktemp("killed") / "j.db"
+    SqliteStore(path).close()
+    store = SqliteStore(path, inline=True)
+    for number in range(12):
+        values = (f"k{number}", "x" * 3000)
+        run(store.commit([(records.REPLACE["meta"], (*values, records.checksum("meta", values)))]))
+    for file in path.parent.glob("j.db*"):
+        shutil.copyfile(file, file.with_name(file.name.replace("j.db", "killed.db")))
+    store.close()
+    return path.with_name("killed.db")
+
+
+def keys(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT key FROM meta WHERE key LIKE 'k%' ORDER BY rowid").fetchall()
+    connection.close()
+    return [key for (key,) in found]
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(seed=st.integers(0, 2**32), damage=st.sampled_from([flip_bits, flip_bytes, lose_a_sector]))
+def test_damage_to_the_log_is_refused_but_at_its_very_end(
+    tmp_path: Path, killed: Path, seed: int, damage: Callable[[bytearray, random.Random], None]
+) -> None:
+    path = tmp_path / "j.db"
+    for old in tmp_path.iterdir():
+        old.unlink()
+    shutil.copyfile(killed, path)
+    content = bytearray(killed.with_name("killed.db-wal").read_bytes())
+    damage(content, random.Random(seed))
+    path.with_name("j.db-wal").write_bytes(content)
+    if start(path):
+        found = keys(path)
+        assert found == [f"k{n}" for n in range(len(found))]
+        assert len(found) >= 10
+
+
+def test_a_log_that_was_interrupted_or_is_whole_is_no_damage(tmp_path: Path, killed: Path) -> None:
+    path = tmp_path / "j.db"
+    log = killed.with_name("killed.db-wal").read_bytes()
+    for length in [0, 20, 32, 60, 5000, *range(len(log) - 9000, len(log) + 1, 300)]:
+        for old in tmp_path.iterdir():
+            old.unlink()
+        shutil.copyfile(killed, path)
+        path.with_name("j.db-wal").write_bytes(log[:length])
+        assert start(path)
+        found = keys(path)
+        assert found == [f"k{n}" for n in range(len(found))]
+    assert len(found) == 12
+
+
 def change(path: Path, sql: str, *values: Any) -> None:
     connection = sqlite3.connect(path)
     connection.execute(sql, values)
