@@ -11,6 +11,7 @@ from collections.abc import Callable
 from otopilot import log
 from otopilot.money import ZERO
 from otopilot.position import MemberVolume, Position, VolumeScope
+from otopilot.tasks import TaskOwner
 from strategy_service.loop import UserLoop, World
 from strategy_service.places import Places
 from strategy_service.runs import Ended
@@ -58,7 +59,7 @@ class UserRun:
         self._since = world.clock.now()
         self._cycles = 0  # of loops before the present one
         self._guard_waits = 0
-        self._aborting: asyncio.Task[None] | None = None
+        self._tasks = TaskOwner("user_run")  # loops that are being cut off
 
     @property
     def user_id(self) -> str:
@@ -128,6 +129,7 @@ class UserRun:
         """End at once without a trace: the process goes, or a stop took too long."""
         self._places.leave(self)
         self._cancel_timer()
+        await self._tasks.close()
         if self._loop is not None:
             await self._loop.abort()
 
@@ -142,7 +144,7 @@ class UserRun:
                 self._leave(loop)
                 self._forget_loop()
                 self._places.give_back(self.user_id)
-                self._aborting = asyncio.ensure_future(loop.abort())
+                self._tasks.spawn(loop.abort(), "abort")
             self._end(Outcome.STOPPED, tuple(dict.fromkeys(left)))
 
     def beat(self, now: float) -> None:
@@ -157,7 +159,7 @@ class UserRun:
         blocked = loop.blocked_since
         if blocked is not None and now - blocked >= _BLOCKED_SECONDS and self._places.anybody_waits:
             self._forget_loop()
-            self._aborting = asyncio.ensure_future(self._suspend(loop))
+            self._tasks.spawn(self._suspend(loop), "suspend")
 
     def take(self, position: Position | None, at: float) -> None:
         """A position read at that monotonic time; none could be had, the old one stays."""
