@@ -42,9 +42,7 @@ class SimExchange:
         self._base_ms = to_ms(scenario.start) + scenario.skew_ms
         self.skew_ms = scenario.skew_ms
         rng = random.Random(f"{scenario.seed}/{scenario.profile.name}/exchange")
-        self.world = World(
-            scenario.exchange, _NoStore(), rng=rng, world_id="ab" * 16, now_ms=self._base_ms
-        )
+        self.world = World(scenario.exchange, _NoStore(), rng=rng, world_id="ab" * 16, now_ms=self._base_ms)
         self.state = self.world.exchange.state
         self.managed: dict[str, tuple[Venue, str]] = {}
         self.manual: set[int] = set()  # orders somebody placed by hand

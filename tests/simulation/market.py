@@ -49,12 +49,12 @@ class SimMarket:
             raise Unreached("UNAVAILABLE", "UNAVAILABLE", "no connection")
         if key.symbol not in self._sim.exchange.state.markets:
             raise Refused("NOT_FOUND", "UNKNOWN_SYMBOL", key.symbol)
-        return self._quote(key)
+        return self.quote(key)
 
     async def watch(self, keys: Sequence[PriceKey]) -> AsyncIterator[Sequence[Quote]]:
         """A batch on every beat; sometimes nothing for long, sometimes a broken stream."""
         while True:
-            yield [self._quote(key) for key in keys]
+            yield [self.quote(key) for key in keys]
             await asyncio.sleep(BEAT_SECONDS)
             profile = self._sim.network.profile
             if profile is not None and self._dice.random() < profile.price_stall:
@@ -62,7 +62,8 @@ class SimMarket:
                 if self._dice.random() < 0.5:
                     raise Unreached("UNAVAILABLE", "UNAVAILABLE", "stream broken")
 
-    def _quote(self, key: PriceKey) -> Quote:
+    def quote(self, key: PriceKey) -> Quote:
+        """The price as it is now; told to somebody."""
         now = self._sim.clock.now()
         self._sequence += 1
         quote = Quote(

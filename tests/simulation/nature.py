@@ -5,9 +5,13 @@ import random
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from otopilot.instrument import Venue
+from otopilot.order import IN_FLIGHT, RequestId
 from paper_exchange.faults import FaultRule
 from paper_exchange.model import NewOrder, Refused
+from strategy_service.clients import PriceKey
 from tests.simulation.scenario import MARKETS
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ class Nature:
         self._sim = sim
         self._dice = random.Random(f"{sim.name}/nature")
         self._task: asyncio.Task[None] | None = None
+        self._beside = 0
 
     def begin(self) -> None:
         """Let it happen."""
@@ -90,8 +95,29 @@ class Nature:
             for socket in list(sim.network.sockets):
                 if self._dice.random() < cuts:
                     socket.cut(noticed=self._dice.random() >= profile.half_open)
+            if self._dice.random() < 0.1:
+                self._place_beside()
             if sim.scenario.manual_orders and self._dice.random() < 0.02:
                 self._trade_by_hand()
+
+    def _place_beside(self) -> None:
+        """Another client, under the same right, wants a BUY where one is in flight: it must not get it."""
+        sim = self._sim
+        in_flight = [o for o in sim.view.orders.values() if o.buy is not None and o.state in IN_FLIGHT]
+        if not in_flight or sim.order is None or not sim.order.ready or sim.strategy is None:
+            return
+        order = self._dice.choice(in_flight)
+        quote = sim.strategy.market.quote(PriceKey(order.venue, order.symbol))
+        self._beside += 1
+        ask = msgspec.structs.replace(
+            sim.asks[order.request_id],
+            request_id=RequestId(f"{order.request_id}/beside{self._beside}"),
+            owner_epoch=sim.order.journal.books.owner_epoch,
+            price_confirmed_at=quote.confirmed_at,
+        )
+        sim.asked(ask)
+        task = sim.order.call(sim.order.manager.place(ask), "place beside")
+        task.add_done_callback(_forget)
 
     def _trade_by_hand(self) -> None:
         """A foreign BUY on a managed account, where it cannot meet a managed order (product 2)."""
@@ -105,7 +131,10 @@ class Nature:
         if not asks:
             return
         price = asks[0][0]
-        if any(order.symbol == symbol and order.side == "SELL" and order.price <= price for order in sim.exchange.open()):
+        if any(
+            order.symbol == symbol and order.side == "SELL" and order.price <= price
+            for order in sim.exchange.open()
+        ):
             return
         quantity = market.quantity_of(Decimal(self._dice.choice((7, 15))), price)
         terms = NewOrder(symbol=symbol, side="BUY", price=price, quantity=quantity, client_id="web_by_hand")
@@ -116,5 +145,13 @@ class Nature:
         except Refused:
             sim.exchange.manual.discard(number)
             return
-        sim.trace.add("nature", f"{strategy.venue}/{user_id} buys {quantity} by hand at {price}, order {number}")
+        sim.trace.add(
+            "nature", f"{strategy.venue}/{user_id} buys {quantity} by hand at {price}, order {number}"
+        )
         sim.exchange.moved()
+
+
+def _forget(task: "asyncio.Task[object]") -> None:
+    """Whether it was denied is the checkers' business."""
+    if not task.cancelled():
+        task.exception()

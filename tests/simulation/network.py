@@ -27,7 +27,13 @@ from tests.simulation.trace import Trace
 
 MOST_READINGS = 200
 STALE_SECONDS = 2.0
-PLACES = ("/order/place", "/oto-order/place", "/api/v3/order", "/api/v3/orderList/oto", "/api/v3/orderList/opo")
+PLACES = (
+    "/order/place",
+    "/oto-order/place",
+    "/api/v3/order",
+    "/api/v3/orderList/oto",
+    "/api/v3/orderList/opo",
+)
 
 
 class Sent:

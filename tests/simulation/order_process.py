@@ -63,9 +63,7 @@ class SimStore(SqliteStore):
 class OrderProcess:
     """One start of the order service. start() it, kill() it."""
 
-    def __init__(
-        self, loop: SimLoop, network: Network, clock: SimClock, path: Path, seed: str
-    ) -> None:
+    def __init__(self, loop: SimLoop, network: Network, clock: SimClock, path: Path, seed: str) -> None:
         self.loop = loop
         self.network = network
         self.clock = clock
@@ -84,7 +82,7 @@ class OrderProcess:
     async def _run(self) -> None:
         try:
             await self._open()
-        except Exception as error:  # noqa: BLE001 - reported by whoever watches
+        except Exception as error:
             self.failure = error
 
     async def _open(self) -> None:
@@ -104,9 +102,7 @@ class OrderProcess:
         care = Care(self.manager, self.sessions, resolution, clock, self.tasks)
         reconciliation = Reconciliation(self.journal, self.manager, care, self.sessions, clock)
         self.keeper = Keeper(self.manager, reconciliation, self.sessions, worlds, clock, self.tasks, BEAT)
-        self.users = Users(
-            self.journal, Vault(bytes(32)), self.sessions, self.keeper, ports, budgets, clock
-        )
+        self.users = Users(self.journal, Vault(bytes(32)), self.sessions, self.keeper, ports, budgets, clock)
         await recover(self.journal, self.manager, clock, RULES.recv_window)
         self.users.open_all()
         for order in list(self.journal.books.live.values()):

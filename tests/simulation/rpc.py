@@ -10,7 +10,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from order_service.denied import Denied, JournalFailed, Kind
@@ -140,6 +139,7 @@ class SimOrders:
         self, order_id: OrderId, role: LegRole, reason: str, reprice_to: Decimal | None = None
     ) -> Order:
         """Journal the wish that a leg be gone."""
+        self._sim.tell("wished", order_id, role)
         more = () if reprice_to is None else (reprice_to,)
         call = lambda server: server.manager.cancel(order_id, role, reason, *more)  # noqa: E731
         order: Order = await self._call("cancel", call)
@@ -213,7 +213,7 @@ async def _handle(
         _settle(outcome, Unreached("UNAVAILABLE", "JOURNAL", str(error)))
     except asyncio.CancelledError:
         raise
-    except Exception as error:  # noqa: BLE001 - a defect: reported, and the client hears as from gRPC
+    except Exception as error:
         sim.defect("order service", f"{type(error).__name__}: {error}")
         _settle(outcome, _unreached("UNKNOWN", str(error)))
     else:

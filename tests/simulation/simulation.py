@@ -64,6 +64,7 @@ class Simulation:
         self.strategy: StrategyProcess | None = None
         self.config = self.scenario.trading("r1")
         self.placements: Counter[tuple[Venue, str]] = Counter()
+        self.asks: dict[str, Ask] = {}
         self.failure: Violation | None = None
         self._directory = directory
         self._starts = 0
@@ -113,7 +114,9 @@ class Simulation:
             self.trace.add("journal", f"{order.order_id} {order.request_id} {order.purpose} placed")
         for before, after in changes.updated:
             if before.state is not after.state:
-                self.trace.add("journal", f"{after.order_id} {after.request_id} {before.state}->{after.state}")
+                self.trace.add(
+                    "journal", f"{after.order_id} {after.request_id} {before.state}->{after.state}"
+                )
         self.tell("committed", epoch, changes)
 
     def _heard(self, events: list[Event]) -> None:
@@ -136,6 +139,7 @@ class Simulation:
 
     def asked(self, ask: Ask) -> None:
         """The strategy asks for a placement."""
+        self.asks[ask.request_id] = ask
         self.tell("asked", ask)
 
     def acknowledged(self, order: Order) -> None:
@@ -185,10 +189,9 @@ class Simulation:
         self._starts += 1
         seed = f"{self.name}/strategy/{self._starts}"
         clock = SimClock(self.loop, self.scenario.start, seed)
-        first = self.strategy is None
         self.strategy = StrategyProcess(self, clock, self._directory / "runs.db", self.config, seed)
         self.trace.add("strategy", "starts")
-        self.strategy.start(first=first)
+        self.strategy.start()
 
     def kill_strategy(self) -> None:
         """Kill it and start another in a while."""
@@ -204,7 +207,9 @@ class Simulation:
         self._listen()
         credentials = {a: self.exchange.open_account(*a) for a in self.scenario.accounts}
         self.start_order()
-        await self._until(lambda: self.order is not None and self.order.ready, 30.0, "the order service serves")
+        await self._until(
+            lambda: self.order is not None and self.order.ready, 30.0, "the order service serves"
+        )
         self._credentials = credentials
         await self._store(self.scenario.accounts)
         self.start_strategy()
@@ -237,10 +242,21 @@ class Simulation:
         if self._busy():
             # Doubt and the guard may keep a symbol waiting for as long as answers get lost.
             self.trace.add("nature", "the weather clears")
-            self.network.heal()
+            await self._heal()
         await self._until(lambda: not self._busy(), MOST_TRADING_SECONDS, "every user placed ten orders")
         self._lower_targets()
         await asyncio.sleep(TARGET_SECONDS)
+
+    async def _heal(self) -> None:
+        """Everything works; a person has stored the credential that had ended again."""
+        if self.network.profile is None:
+            return
+        self.network.heal()
+        await self._until(
+            lambda: self.order is not None and self.order.ready, 30.0, "the order service serves"
+        )
+        if self.scenario.revoked is not None:
+            await self._store([self.scenario.revoked])
 
     def _lower_targets(self) -> None:
         """Targets that are within reach: the limits of the scopes are met under faults."""
@@ -267,9 +283,7 @@ class Simulation:
         await self._until(self._alive, 30.0, "both services run")
         assert self.strategy is not None
         self.trace.add("operator", f"stops everything ({self.scenario.stop_mode}); faults heal")
-        self.network.heal()
-        if self.scenario.revoked is not None:
-            await self._store([self.scenario.revoked])
+        await self._heal()
         stopping = self.strategy.stop(StopMode(self.scenario.stop_mode))
         await asyncio.wait({stopping}, timeout=SETTLE_SECONDS)
         await asyncio.sleep(SETTLE_SECONDS - 25.0)

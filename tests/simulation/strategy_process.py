@@ -35,24 +35,29 @@ class HeldConfig:
 class StrategyProcess:
     """One start of the strategy service."""
 
-    def __init__(self, sim: "Simulation", clock: SimClock, path: Path, config: TradingConfig, seed: str) -> None:
+    def __init__(
+        self, sim: "Simulation", clock: SimClock, path: Path, config: TradingConfig, seed: str
+    ) -> None:
         self._sim = sim
         self.process = Process("strategy")
         self.config = HeldConfig(config)
         self.runs = Runs(path)
         orders, market = SimOrders(sim, f"{seed}/calls"), SimMarket(sim, f"{seed}/prices")
+        self.market = market
         make = lambda: Supervisor(self.config, market, orders, self.runs, clock)  # type: ignore[arg-type]  # noqa: E731
         self.supervisor = self.process.context.run(make)
         self.clock = clock
         self.dead = False
 
-    def start(self, *, first: bool) -> None:
-        """Open it, and at the first start begin every strategy."""
-        self._sim.loop.spawn(self.process, self._run(first), "strategy service")
+    def start(self) -> None:
+        """Open it, and begin every strategy that was not begun before."""
+        self._sim.loop.spawn(self.process, self._run(), "strategy service")
 
-    async def _run(self, first: bool) -> None:
+    async def _run(self) -> None:
         await self.supervisor.open()
-        for strategy in self.config.config.enabled() if first else ():
+        for strategy in self.config.config.enabled():
+            if self.runs.run(strategy.strategy_id) is not None:
+                continue  # wanted since an earlier start
             while True:
                 try:
                     await self.supervisor.start(strategy.strategy_id)

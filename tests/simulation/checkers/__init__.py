@@ -11,7 +11,14 @@ from tests.simulation.checkers.journaling import (
     ReplayedState,
 )
 from tests.simulation.checkers.money import Inventories, LedgerIsTheBooks, Targets, Volumes
-from tests.simulation.checkers.placing import AtMostOneList, AtMostOneRequest, NoRequestInABan, OwnKeys
+from tests.simulation.checkers.placing import (
+    AtMostOneList,
+    AtMostOneRequest,
+    NoRequestInABan,
+    OneSlot,
+    OwnKeys,
+    WishedCancels,
+)
 from tests.simulation.checkers.prices import FreshPrices
 from tests.simulation.checkers.rest import Bijection, NothingStuck, OthersUntouched
 
@@ -36,6 +43,8 @@ ALL: tuple[type[Checker], ...] = (
     FreshPrices,  # I13
     NothingLost,  # I16
     NoRequestInABan,
+    OneSlot,
+    WishedCancels,
     NothingStuck,
 )
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from order_service.placing import Ask
 from otopilot.instrument import Venue
-from otopilot.order import Order
+from otopilot.order import LegRole, Order, OrderId
 from otopilot.position import ScopeVolume
 from otopilot.quote import Quote
 from paper_exchange.model import Fill
@@ -49,6 +49,9 @@ class Checker:
 
     def acknowledged(self, order: Order) -> None:
         """The strategy got an answer."""
+
+    def wished(self, order_id: OrderId, role: LegRole) -> None:
+        """The strategy asks for a leg to be cancelled."""
 
     def reported(self, volume: ScopeVolume) -> None:
         """The strategy was told a scope's figures."""

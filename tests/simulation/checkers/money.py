@@ -59,7 +59,9 @@ class LedgerIsTheBooks(Checker):
             for leg in after.legs:
                 own = self._own[leg.venue_order_id] if leg.venue_order_id is not None else ZERO
                 if leg.filled_quantity != own:
-                    self.fail(f"{after.order_id}: its {leg.role} leg says {leg.filled_quantity}, the ledger {own}")
+                    self.fail(
+                        f"{after.order_id}: its {leg.role} leg says {leg.filled_quantity}, the ledger {own}"
+                    )
 
     def _take(self, row: TradeRow) -> None:
         known = self._rows[row.venue_order_id]

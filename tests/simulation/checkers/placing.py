@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from otopilot.instrument import Venue
-from otopilot.order import LegRole, Order, OrderState
+from otopilot.order import LegRole, Order, OrderId, OrderState
 from paper_exchange.model import Order as VenueOrder
 from tests.simulation.checkers.base import Checker
 from tests.simulation.journal_view import Changes
@@ -135,6 +135,75 @@ class AtMostOneList(_Intents):
         self._accepted[fresh[0]] = order.order_id
 
 
+class OneSlot(Checker):
+    """Architecture 5.1: one BUY that has not ended per user and symbol, unless one came back to life."""
+
+    name = "slot"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._open: dict[tuple[str, str, str], dict[str, None]] = {}
+
+    def committed(self, epoch: int, changes: Changes) -> None:
+        for _, after in changes.updated:
+            self._note(after)
+        for order in changes.placed:
+            self._note(self.sim.view.orders[order.order_id])
+            held = self._open.get((order.venue.value, order.user_id, order.symbol), {})
+            if order.buy is not None and len(held) > 1:
+                self.fail(
+                    f"{order.request_id} was placed while {[i for i in held if i != order.order_id]} is open"
+                )
+
+    def _note(self, order: Order) -> None:
+        held = self._open.setdefault((order.venue.value, order.user_id, order.symbol), {})
+        over = order.is_over or order.buy is None or order.buy.is_over
+        held.pop(order.order_id, None)
+        if not over:
+            held[order.order_id] = None
+
+
+class WishedCancels(Checker):
+    """Architecture 4: a cancel names a leg that somebody wished gone, and never a list.
+
+    On Spot the proof of absence, too, asks to cancel the working leg of an order in doubt; and a wish
+    that no disk took is sent once all the same (reliability 38).
+    """
+
+    name = "wish"
+
+    def __init__(self, sim: "Simulation") -> None:
+        super().__init__(sim)
+        self._asked: dict[tuple[str, LegRole], None] = {}
+
+    def wished(self, order_id: OrderId, role: LegRole) -> None:
+        self._asked[order_id, role] = None
+
+    def sent(self, sent: Sent) -> None:
+        request = sent.request
+        if sent.venue is Venue.ALPHA and request.path.endswith("/order/cancel"):
+            address = str(json.loads(request.body)["orderId"])
+        elif request.method == "DELETE":
+            if not request.path.endswith("/order"):
+                self.fail(f"{sent} names no leg")
+            query = request.query
+            address = query.get("orderId") or query["origClientOrderId"]
+        else:
+            return
+        for order in self.sim.view.orders.values():
+            for leg in order.legs:
+                if address in (leg.venue_order_id, leg.client_id):
+                    wished = any(wish.role is leg.role for wish in order.wishes)
+                    wished = wished or (order.order_id, leg.role) in self._asked
+                    proof = order.in_doubt and leg.role is LegRole.WORKING
+                    if not wished and not proof:
+                        self.fail(
+                            f"{sent} cancels the {leg.role} leg of {order.order_id}, which nobody wished"
+                        )
+                    return
+        self.fail(f"{sent} cancels {address}, which is not ours")
+
+
 class OwnKeys(Checker):
     """I12: requests about a user's order are signed with that user's key."""
 
@@ -151,7 +220,9 @@ class OwnKeys(Checker):
                 found = self.sim.exchange.state.orders.get(int(leg.venue_order_id))
                 owner = f"{after.venue.value}/{after.user_id}"
                 if found is None or found.account != owner:
-                    self.fail(f"{after.order_id} of {owner} is {leg.venue_order_id} of {found and found.account}")
+                    self.fail(
+                        f"{after.order_id} of {owner} is {leg.venue_order_id} of {found and found.account}"
+                    )
 
 
 class NoRequestInABan(Checker):

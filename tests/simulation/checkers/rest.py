@@ -48,9 +48,13 @@ class Bijection(Checker):
             expected = ENDED  # which word for the sibling's end differs by source
         status, quantity = leg.status, leg.filled_quantity  # type: ignore[attr-defined]
         if status not in expected or order.rejection is not None:
-            self.fail(f"{order.order_id}: {found.order_id} is {found.status}, the journal says {status}, {order.state}")
+            self.fail(
+                f"{order.order_id}: {found.order_id} is {found.status}, the journal says {status}, {order.state}"
+            )
         if quantity != found.executed:
-            self.fail(f"{order.order_id}: {found.order_id} traded {found.executed}, the journal says {quantity}")
+            self.fail(
+                f"{order.order_id}: {found.order_id} traded {found.executed}, the journal says {quantity}"
+            )
 
 
 class NothingStuck(Checker):

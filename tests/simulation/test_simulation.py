@@ -1,0 +1,52 @@
+"""The invariants hold under faults and crashes; the same seed takes the same course."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation import runner
+from tests.simulation.profiles import PROFILES
+from tests.simulation.simulation import play
+
+ROOT = Path(__file__).parents[2]
+SEEDS = [(seed, profile) for seed in range(8) for profile in ("mild", "harsh")]
+
+
+@pytest.mark.parametrize(("seed", "profile"), SEEDS)
+def test_every_invariant_holds_under_faults_and_crashes(seed: int, profile: str) -> None:
+    outcome = play(seed, PROFILES[profile])
+    assert outcome.violation is None, "\n".join([str(outcome.violation), *outcome.lines[-50:]])
+    assert outcome.placements >= 80
+
+
+@pytest.mark.parametrize("kept", runner.regressions(), ids=lambda kept: f"{kept.seed}-{kept.profile}")
+def test_a_seed_that_failed_once_holds_now(kept: runner.Regression) -> None:
+    outcome = play(kept.seed, PROFILES[kept.profile])
+    assert outcome.violation is None, "\n".join([str(outcome.violation), *outcome.lines[-50:]])
+
+
+def test_one_seed_takes_the_same_course_in_three_processes() -> None:
+    digests = {_digest_in_another_process(hash_seed) for hash_seed in ("1", "77", "4242")}
+    assert len(digests) == 1, digests
+
+
+def _digest_in_another_process(hash_seed: str) -> str:
+    program = (
+        "from tests.simulation.profiles import HARSH\n"
+        "from tests.simulation.simulation import play\n"
+        "outcome = play(3, HARSH)\n"
+        "print(outcome.digest, outcome.steps, outcome.placements, outcome.violation)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
