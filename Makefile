@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers faults kills check protos clean lock
+.PHONY: help setup run test bench test-containers faults kills check protos clean lock simulate
 
 SHELL := /bin/sh
 VENV := .venv
@@ -59,6 +59,10 @@ kills: $(VENV)/.stubs ## kill -9 the order service at every failpoint; show how 
 
 bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.group_commit
+
+simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh])
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --from $(or $(FROM),0)) \
+		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(WITHIN),--seconds $(WITHIN))
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

@@ -45,7 +45,8 @@ def main() -> int:
             print(f"kept: {runner.keep(failed)}")
     print(
         f"{report.seeds} seeds ({args.profile}, from {args.first}), {len(report.failures)} violations;"
-        f" {report.placements} placements, {report.steps} steps, {report.virtual_seconds / 3600:.1f} virtual hours"
+        f" {report.placements} placements, {report.steps} steps,"
+        f" {report.virtual_seconds / 3600:.1f} virtual hours"
         f" in {report.wall_seconds:.0f} s, {report.cpu_seconds / max(1, report.seeds):.2f} s CPU a seed"
     )
     return int(bool(report.failures))

@@ -90,7 +90,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         """A callback that is ready now; one of a dead process is forgotten."""
         if context is None:
             context = copy_context()
@@ -102,11 +102,11 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._buried.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         """A callback in so many seconds."""
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         """A callback at a time of the loop."""
         handle = _Handle(callback, args, copy_context() if context is None else context)
         handle.moment = when

@@ -17,7 +17,7 @@ from tests.simulation.scenario import MARKETS
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-TRADING_SECONDS = 35.0  # within which the drawn moments lie
+TRADING_SECONDS = 30.0  # within which the drawn moments lie
 BEAT = 0.25
 ENGINE_SECONDS = (2, 15, 40)
 

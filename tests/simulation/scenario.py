@@ -106,7 +106,7 @@ def _strategy(dice: random.Random, strategy_id: str, symbol: str, users: tuple[s
     _, venue, token, chain, _, _ = next(market for market in MARKETS if market[0] == symbol)
     settings: dict[str, Any] = {
         "single_trade_amount_usdt": D(dice.choice((12, 20, 45))),
-        "trade_interval_seconds": D(1),
+        "trade_interval_seconds": D(dice.choice((1, 2, 3))),
         "buy_offset_percentage": D(dice.choice(("0.1", "0.3", "0.5"))),
         "sell_profit_percentage": D(dice.choice(("-0.05", "0.1", "0.3", "0.3", "0.6", "0.6", "1.0", "1.0"))),
         "fill_timeout_seconds": D(dice.choice(("1", "2"))),

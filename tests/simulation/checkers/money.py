@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from order_service.ledger import AccountKey
 from otopilot.instrument import Side, Venue
-from otopilot.order import LegStatus, Order, RejectionKind, UserId
+from otopilot.order import Leg, LegStatus, Order, OrderId, RejectionKind, UserId
 from otopilot.position import ScopeVolume, VolumeScope, VolumeSide, VolumeWindow
 from paper_exchange.model import Fill, Status
 from tests.simulation.checkers.base import Checker
@@ -172,7 +172,7 @@ class Targets(Checker):
             if order.scope_id is not None:
                 self._check(order, targets[order.scope_id], fresh)
 
-    def _check(self, order: Order, target: Decimal, later: set[str]) -> None:
+    def _check(self, order: Order, target: Decimal, later: set[OrderId]) -> None:
         assert order.scope_id is not None
         scope = self.sim.view.scopes[order.scope_id]
         new = sum((leg.quantity * leg.price for leg in self._counting(order, scope)), ZERO)
@@ -188,8 +188,8 @@ class Targets(Checker):
             f" {target}, and admits {new} more (a smallest order is at most {smallest})"
         )
 
-    def _counting(self, order: Order, scope: VolumeScope) -> Iterator[object]:
-        return (leg for leg in order.legs if leg.side is Side.BUY or scope.side is VolumeSide.BOTH)  # type: ignore[misc]
+    def _counting(self, order: Order, scope: VolumeScope) -> Iterator[Leg]:
+        return (leg for leg in order.legs if leg.side is Side.BUY or scope.side is VolumeSide.BOTH)
 
     def _counted(self, scope: VolumeScope) -> Decimal:
         now, total = self.sim.clock.now() - timedelta(milliseconds=5), ZERO
@@ -200,7 +200,7 @@ class Targets(Checker):
                     total += Decimal(row.quote)
         return total
 
-    def _reserved(self, scope: VolumeScope, but: set[str]) -> Decimal:
+    def _reserved(self, scope: VolumeScope, but: set[OrderId]) -> Decimal:
         members, now, total = set(members_of(scope)), self.sim.clock.now(), ZERO
         for order in self.sim.view.orders.values():
             if order.order_id in but or (order.venue.value, order.user_id, order.symbol) not in members:
@@ -210,8 +210,8 @@ class Targets(Checker):
                 if not absent or now >= order.submitted_at + HOLD - timedelta(seconds=1):
                     continue
             for leg in self._counting(order, scope):
-                whole = leg.reported_quantity if leg.status in ENDED else leg.quantity  # type: ignore[attr-defined]
-                total += max(ZERO, whole - leg.filled_quantity) * leg.price  # type: ignore[attr-defined]
+                whole = leg.reported_quantity if leg.status in ENDED else leg.quantity
+                total += max(ZERO, whole - leg.filled_quantity) * leg.price
         return total
 
     def _most_for_a_smallest(self, order: Order, scope: VolumeScope) -> Decimal:

@@ -1,6 +1,6 @@
 """I3 and I12 at rest: journal and exchange say the same, nothing is stuck, nobody was stopped for another."""
 
-from otopilot.order import IN_FLIGHT, LegStatus, Order
+from otopilot.order import IN_FLIGHT, Leg, LegStatus, Order
 from otopilot.position import UserState
 from paper_exchange.model import Order as VenueOrder
 from paper_exchange.model import Status
@@ -25,7 +25,7 @@ class Bijection(Checker):
     name = "I3"
 
     def at_rest(self) -> None:
-        legs: dict[int, tuple[Order, object]] = {}
+        legs: dict[int, tuple[Order, Leg]] = {}
         for order in self.sim.view.orders.values():
             for leg in order.legs:
                 if leg.venue_order_id is None:
@@ -37,19 +37,20 @@ class Bijection(Checker):
         for found in self.sim.exchange.orders():
             if found.order_id not in legs:
                 self.fail(f"orphan: {found} is in no intent")
-            self._compare(found, *legs.pop(found.order_id))  # type: ignore[arg-type]
+            self._compare(found, *legs.pop(found.order_id))
         if legs:
             number, (order, _) = next(iter(legs.items()))
             self.fail(f"{order.order_id} has a leg {number}, which is not ours at the exchange")
 
-    def _compare(self, found: VenueOrder, order: Order, leg: object) -> None:
+    def _compare(self, found: VenueOrder, order: Order, leg: Leg) -> None:
         expected = STATUSES[found.status]
         if found.leg == "pending" and expected <= ENDED and found.executed == 0:
             expected = ENDED  # which word for the sibling's end differs by source
-        status, quantity = leg.status, leg.filled_quantity  # type: ignore[attr-defined]
+        status, quantity = leg.status, leg.filled_quantity
         if status not in expected or order.rejection is not None:
             self.fail(
-                f"{order.order_id}: {found.order_id} is {found.status}, the journal says {status}, {order.state}"
+                f"{order.order_id}: {found.order_id} is {found.status}, the journal says {status},"
+                f" {order.state}"
             )
         if quantity != found.executed:
             self.fail(
