@@ -77,16 +77,15 @@ class Desk:
                 account = AccountKey(member.user_id, member.venue, member.symbol)
                 tx.set_cursor(account, Cursor(FIRST_MOMENT, FIRST_MOMENT))
 
-    async def place(self, user: int, symbol: str, seconds: list[float]) -> None:
+    async def place(self, ask: Ask, seconds: list[float]) -> None:
         """One placement, from the question to the durable answer."""
         began = time.perf_counter()
-        ask = an_ask(user_of(user), symbol, self.clock.now())
-        order_id = OrderId(self.clock.new_id())
+        known, order_id = self.known[ask.symbol], OrderId(self.clock.new_id())
 
         def decide(tx: Transaction) -> object:
             if found := placing.find_existing(tx.books, ask):
                 return found
-            return placing.decide(tx, ask, self.known[symbol], order_id, self.clock.now())
+            return placing.decide(tx, ask, known, order_id, self.clock.now())
 
         await self.journal.run(decide)
         seconds.append(time.perf_counter() - began)
@@ -158,10 +157,13 @@ async def one_round(directory: Path, kind: type[Journal]) -> Round:
     await desk.journal.run(desk.prepare)
     seconds: list[float] = []
 
+    now = desk.clock.now()
+    asks = [[an_ask(user_of(user), symbol, now) for symbol in desk.known] for user in range(USERS)]
+
     async def loop(first: int) -> None:
-        for number in range(SYMBOLS):
-            for user in range(first, USERS, IN_FLIGHT):
-                await desk.place(user, name_of(number), seconds)
+        for user in range(first, USERS, IN_FLIGHT):
+            for ask in asks[user]:
+                await desk.place(ask, seconds)
 
     began = time.perf_counter()
     await asyncio.gather(*map(loop, range(IN_FLIGHT)))
