@@ -103,9 +103,7 @@ class Reconciliation:
         since, covered = self._since(account)
         instrument = await session.port.instrument(account.symbol)
         opened = await session.account.at(Priority.SWEEP).open_orders(account.symbol)
-        history: tuple[VenueOrder, ...] = ()
-        if not await self._trades_explain(session, account, since):
-            history = await session.account.at(Priority.SWEEP).order_history(account.symbol, since)
+        history = await session.account.at(Priority.SWEEP).order_history(account.symbol, since)
         facts = {fact.venue_order_id: fact for fact in opened}
         for fact in history:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
@@ -142,31 +140,6 @@ class Reconciliation:
             some = ", ".join(fact.venue_order_id for fact in behind[:5])
             message = f"{account.symbol}: trades of orders {some} cannot be read yet"
             raise VenueSilent("trades_behind", message)
-
-    async def _trades_explain(self, session: Session, account: AccountKey, since: datetime) -> bool:
-        """Learn the account's new trades where the venue lists them; do they leave nothing to find out?
-
-        The order history is read all the same the first time, while some order of ours may come to life
-        late, and when there is a trade of an order that nobody knows: it tells whose that is.
-        """
-        books = self._journal.books
-        orders = list(books.live_orders(account))
-        late = any(order.state in IN_FLIGHT or order.order_id in books.held for order in orders)
-        if not session.port.lists_trades or late or account not in self._read_until:
-            return False
-        news: dict[OrderId, list[News]] = defaultdict(list)
-        for trade in await session.account.at(Priority.SWEEP).trades_since(account.symbol, since):
-            ours = books.owner_of(account.venue, account.user_id, trade.venue_order_id)
-            order = books.order(ours[0]) if ours is not None else None
-            if ours is None or order is None:
-                if trade.key not in books.foreign_keys[account]:
-                    return False
-            elif trade.key not in order.leg(ours[1]).trade_keys:
-                news[order.order_id].append(Traded(role=ours[1], trade=trade, at=trade.traded_at))
-        for order_id, items in news.items():
-            session.forget_balances()
-            await self._manager.learn(order_id, *items)
-        return True
 
     def _see_foreign(self, tx: Transaction, account: AccountKey, foreign: list[VenueOrder]) -> None:
         """Their claims and fingerprints bind our orders as far as they are seen (architecture 5.6, 6)."""

@@ -85,11 +85,6 @@ class AlphaVenue:
         """The SELL gets what the BUY received (binance-alpha 4.1)."""
         return True
 
-    @property
-    def lists_trades(self) -> bool:
-        """No: they are read order by order."""
-        return False
-
     def account(self, user_id: str, credential: Credential) -> "AlphaAccount":
         """The private side of one user. ValueError for another kind of credential."""
         if credential.kind != "session":

@@ -84,11 +84,6 @@ class SpotVenue:
         """Only where `opo_allowed`; so a leg's quantity is given, net of commission, always."""
         return False
 
-    @property
-    def lists_trades(self) -> bool:
-        """By time, and on by the trade's id."""
-        return True
-
     def account(self, user_id: str, credential: Credential) -> "SpotAccount":
         """The private side of one user. ValueError for another kind of credential."""
         if credential.kind == "session":

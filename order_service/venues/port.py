@@ -257,11 +257,6 @@ class VenuePort(Protocol):
         """Does it size the pending SELL itself, from what was received?"""
         ...
 
-    @property
-    def lists_trades(self) -> bool:
-        """Does `trades_since` tell every trade, whenever its order was made?"""
-        ...
-
     def account(self, user_id: str, credential: Credential) -> Account:
         """The private side of one user."""
         ...

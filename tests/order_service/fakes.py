@@ -330,11 +330,6 @@ class FakeVenue:
         """The SELL gets what the BUY received."""
         return True
 
-    @property
-    def lists_trades(self) -> bool:
-        """Spot does."""
-        return self.venue is Venue.SPOT
-
     def account(self, user_id: str, credential: Credential) -> FakeAccount:
         """The user's account, the same over restarts. ValueError for another kind of credential."""
         if (credential.kind == "session") is not (self.venue is Venue.ALPHA):
