@@ -119,7 +119,7 @@ def _failed_queries_mean_rejected(patches: Patches) -> None:
                 return float(await step(self, session, order))
             except VenueError:
                 failures[order.order_id] = failures.get(order.order_id, 0) + 1
-                if failures[order.order_id] >= 2:
+                if failures[order.order_id] >= 1:
                     now = self._clock.now()
                     gone = Refused(kind=RejectionKind.VENUE, code="gone", message="gone", at=now)
                     await self._manager.learn(order.order_id, gone)

@@ -31,6 +31,7 @@ class Profile:
     # calls of the strategy service
     call_lost: float
     call_unanswered: float
+    call_late: float
     stream_cuts_per_minute: float
     price_stall: float
     # the machine
@@ -64,6 +65,7 @@ MILD = Profile(
     half_open=0.3,
     call_lost=0.005,
     call_unanswered=0.005,
+    call_late=0.005,
     stream_cuts_per_minute=1.0,
     price_stall=0.01,
     failed_commit=0.001,
@@ -96,6 +98,7 @@ HARSH = Profile(
     half_open=0.4,
     call_lost=0.02,
     call_unanswered=0.03,
+    call_late=0.03,
     stream_cuts_per_minute=4.0,
     price_stall=0.03,
     failed_commit=0.005,

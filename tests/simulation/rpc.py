@@ -58,24 +58,26 @@ class SimOrders:
         server = sim.order
         if server is None or not server.ready or lost:
             raise _unreached("UNAVAILABLE", "no connection")
-        outcome: asyncio.Future[Any] = sim.loop.create_future()
-        handler = server.call(_handle(server, work, outcome, sim), name)
-        died = lambda: _settle(outcome, _unreached("UNAVAILABLE", "connection reset"))  # noqa: E731
-        server.died.append(died)
+        call = _Call(sim, server, work, name)
+        if profile is not None and dice.random() < profile.call_late:
+            # On its way for long: it arrives also when its sender has died meanwhile.
+            sim.network.after(dice.choice((0.3, 1.0, 3.0)), call.arrive)
+        else:
+            call.arrive()
         cut = None
         if profile is not None and dice.random() < profile.call_unanswered:
-            cut = sim.loop.call_later(dice.choice((0.0, 0.01, 0.05, 1.0)), _cut, outcome, handler)
-        deadline = sim.loop.call_later(DEADLINE_SECONDS, _expire, outcome, handler)
+            cut = sim.loop.call_later(dice.choice((0.0, 0.01, 0.05, 1.0)), call.cut)
+        deadline = sim.loop.call_later(DEADLINE_SECONDS, call.expire)
         try:
-            return await outcome
+            return await call.outcome
         except asyncio.CancelledError:
-            handler.cancel()
+            call.cut()
             raise
         finally:
             deadline.cancel()
             if cut is not None:
                 cut.cancel()
-            server.died.remove(died)
+            call.close()
 
     # ------------------------------------------------------------------ OrderClient
 
@@ -199,37 +201,64 @@ class SimOrders:
                 yield OrderNews(sequence=sequence)
 
 
-async def _handle(
-    server: OrderProcess, work: Work, outcome: "asyncio.Future[Any]", sim: "Simulation"
-) -> None:
-    """The service's side of a call."""
-    try:
-        result = await work(server)
-    except Denied as denied:
-        code = _CODES[denied.kind]
-        kind = Unreached if denied.kind is Kind.UNAVAILABLE else Refused
-        _settle(outcome, kind(code, denied.reason, denied.message, denied.metadata))
-    except JournalFailed as error:
-        _settle(outcome, Unreached("UNAVAILABLE", "JOURNAL", str(error)))
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:
-        sim.defect("order service", f"{type(error).__name__}: {error}")
-        _settle(outcome, _unreached("UNKNOWN", str(error)))
-    else:
-        if not outcome.done():
-            outcome.set_result(result)
+class _Call:
+    """One call: its handler in the service, and what its client hears."""
 
+    def __init__(self, sim: "Simulation", server: OrderProcess, work: Work, name: str) -> None:
+        self.outcome: asyncio.Future[Any] = sim.loop.create_future()
+        self._sim = sim
+        self._server = server
+        self._work = work
+        self._name = name
+        self._handler: asyncio.Task[None] | None = None
+        self._cut = False
+        server.died.append(self._died)
 
-def _cut(outcome: "asyncio.Future[Any]", handler: "asyncio.Task[None]") -> None:
-    """The connection breaks: the client hears so, and gRPC cancels the handler."""
-    handler.cancel()
-    _settle(outcome, _unreached("UNAVAILABLE", "connection reset"))
+    def arrive(self) -> None:
+        """It has reached the service, if that is still there and the connection, too."""
+        if self._server.ready and not self._cut:
+            self._handler = self._server.call(self._handle(), self._name)
 
+    def cut(self) -> None:
+        """The connection breaks: the client hears so, and gRPC cancels the handler."""
+        self._end("UNAVAILABLE", "connection reset")
 
-def _expire(outcome: "asyncio.Future[Any]", handler: "asyncio.Task[None]") -> None:
-    handler.cancel()
-    _settle(outcome, _unreached("DEADLINE_EXCEEDED", "deadline exceeded"))
+    def expire(self) -> None:
+        """The client's deadline: gRPC cancels the handler."""
+        self._end("DEADLINE_EXCEEDED", "deadline exceeded")
+
+    def close(self) -> None:
+        """The client has heard."""
+        self._server.died.remove(self._died)
+
+    def _end(self, code: str, message: str) -> None:
+        self._cut = True
+        if self._handler is not None:
+            self._handler.cancel()
+        _settle(self.outcome, _unreached(code, message))
+
+    def _died(self) -> None:
+        _settle(self.outcome, _unreached("UNAVAILABLE", "connection reset"))
+
+    async def _handle(self) -> None:
+        """The service's side."""
+        try:
+            result = await self._work(self._server)
+        except Denied as denied:
+            code = _CODES[denied.kind]
+            kind = Unreached if denied.kind is Kind.UNAVAILABLE else Refused
+            _settle(self.outcome, kind(code, denied.reason, denied.message, denied.metadata))
+        except JournalFailed as error:
+            _settle(self.outcome, Unreached("UNAVAILABLE", "JOURNAL", str(error)))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # A defect: reported, and the client hears as from gRPC.
+            self._sim.defect("order service", f"{type(error).__name__}: {error}")
+            _settle(self.outcome, _unreached("UNKNOWN", str(error)))
+        else:
+            if not self.outcome.done():
+                self.outcome.set_result(result)
 
 
 def _settle(outcome: "asyncio.Future[Any]", error: CallFailed) -> None:

@@ -200,7 +200,7 @@ class Simulation:
             return
         self.trace.add("strategy", "killed")
         self.strategy.kill()
-        self.network.after(self.dice.choice((0.05, 0.5, 3.0)), self.start_strategy)
+        self.network.after(self.dice.choice((0.05, 0.05, 0.5, 3.0)), self.start_strategy)
 
     # ------------------------------------------------------------------ the course of a seed
 
