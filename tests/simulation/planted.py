@@ -348,7 +348,12 @@ PLANTED: tuple[Planted, ...] = (
     Planted("resent with a new id", _sends_again(_renamed), ("I1",)),
     Planted("an exception means failed", _exception_means_failed, ("I12", "I3", "I7", "I8", "I9")),
     Planted("sent before it is durable", _sends_before_it_is_durable, ("I1",)),
-    Planted("failed queries mean rejected", _failed_queries_mean_rejected, ("I12", "I3", "I7", "I8", "I9")),
+    Planted(
+        "failed queries mean rejected",
+        _failed_queries_mean_rejected,
+        ("I12", "I3", "I7", "I8", "I9"),
+        (3, "harsh"),
+    ),
     Planted(
         "a failed query counts as not found", _failed_query_is_not_found, ("I12", "I3", "I7", "I8", "I9")
     ),
@@ -356,19 +361,22 @@ PLANTED: tuple[Planted, ...] = (
     Planted("late proof of life is ignored", _late_proof_is_ignored, ("I3", "I4", "I12")),
     Planted("the claim is dropped while in doubt", _claim_dropped_in_doubt, ("I9", "I8")),
     Planted("the slot is freed in doubt", _slot_freed_in_doubt, ("slot",)),
-    Planted("the reservation is released early", _reservation_released_early, ("I6",)),
+    Planted("the reservation is released early", _reservation_released_early, ("I6",), (6, "harsh")),
     Planted("fills are made up", _made_up_fills, ("I4",)),
     Planted(
-        "trades are marked seen before they are written", _dedupe_before_insert, ("I4", "I3", "liveness")
+        "trades are marked seen before they are written",
+        _dedupe_before_insert,
+        ("I4", "I3", "liveness"),
+        (7, "harsh"),
     ),
     Planted("trades are keyed by the reading", _trade_keyed_by_reading, ("I4",)),
     Planted("foreign trades count as own", _foreign_counted_as_own, ("I4", "I11")),
     Planted("the day is local time", _local_time_day, ("I5",)),
     Planted("the age of a price is not checked", _price_age_not_checked, ("I13",)),
-    Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",)),
+    Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",), (18, "harsh")),
     Planted("the guard is off", _guard_off, ("I9", "I8")),
-    Planted("targets are not checked", _targets_not_checked, ("I6",)),
+    Planted("targets are not checked", _targets_not_checked, ("I6",), (3, "harsh")),
     Planted("a cancel kills the pending leg", _cancel_kills_the_pending_leg, ("wish",)),
-    Planted("bans are forgotten", _bans_are_forgotten, ("ban",)),
+    Planted("bans are forgotten", _bans_are_forgotten, ("ban",), (2, "harsh")),
     Planted("answers come before they are durable", _answers_before_it_is_durable, ("I16",)),
 )
