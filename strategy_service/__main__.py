@@ -16,6 +16,7 @@ from otopilot.rpc import RefuseStart, channel, run_service, serve
 from otopilot.settings import Settings
 from strategy_service.clients import GrpcMarket, GrpcOrders
 from strategy_service.config import ConfigError, ConfigManager
+from strategy_service.config.kept import KeptConfig
 from strategy_service.runs import Runs, RunsInUse
 from strategy_service.servicer import StrategyServicer
 from strategy_service.supervisor import Supervisor
@@ -27,9 +28,11 @@ async def serve_strategies(settings: Settings, stop: asyncio.Event) -> None:
     """Runs OTO strategies: loops for many users, driven by the trading configuration."""
     clock = SystemClock()
     try:
-        manager = ConfigManager(settings.strategy.config)
+        manager = ConfigManager(settings.strategy.config, KeptConfig(settings.data_dir / "config-in-force"))
     except ConfigError as error:
         raise RefuseStart(f"the trading configuration cannot be used:\n{error}") from error
+    for notice in manager.config.notices:
+        _log.warning("trading configuration", notice=notice)
     try:
         runs = Runs(settings.data_dir / "runs.db")
     except RunsInUse as error:

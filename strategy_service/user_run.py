@@ -278,7 +278,7 @@ class UserRun:
             reason=text,
             since=loop.changed_at if loop is not None else self._since,
             volume=member.counted if member is not None else ZERO,
-            volume_complete=member is None or member.complete,
+            volume_complete=member is not None and member.complete,
             target=self.scope.target if per_user else None,
             volume_per_minute=self.rate.per_minute(),
             cycles=self._cycles + (loop.state.cycles if loop is not None else 0),
