@@ -37,6 +37,9 @@ class Priority(IntEnum):
     SWEEP = 3
 
 
+YOUNG_SECONDS = 3.0  # of a window; clocks that differ by more are refused (reliability 8)
+
+
 class Window:
     """A count in fixed windows of so many seconds, aligned to the epoch."""
 
@@ -45,11 +48,13 @@ class Window:
         self.seconds = seconds
         self._count = 0
         self._started = 0.0
+        self._follows = False  # upon a window that was counted, too
 
     def used(self, now: float) -> int:
         """The count of the window that now lies in."""
         start = now - now % self.seconds
         if start != self._started:
+            self._follows = start - self._started == self.seconds
             self._started, self._count = start, 0
         return self._count
 
@@ -63,8 +68,14 @@ class Window:
         self._count = max(0, self.used(now) + amount)
 
     def set(self, count: int, now: float) -> None:
-        """The venue told its own count."""
-        self.used(now)  # begins the window if it is a new one
+        """The venue told its own count.
+
+        One that is greater says nothing while the window is young: the clocks differ, and it may
+        be of the venue's window before, which would shut a whole window of ours.
+        """
+        used = self.used(now)
+        if count > used and self._follows and now - self._started < YOUNG_SECONDS:
+            return
         self._count = count
 
     def ends_in(self, now: float) -> float:
