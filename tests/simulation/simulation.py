@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from order_service.denied import JournalFailed
 from order_service.placing import Ask
 from order_service.store import Statement
 from otopilot.instrument import Venue
@@ -240,6 +241,7 @@ class Simulation:
         clears_at = self.loop.time() + FAULTY_SECONDS
         while self._busy() and self.loop.time() < clears_at:
             await asyncio.sleep(TICK)
+            self._restart_what_failed()
         if self._busy():
             # Doubt and the guard may keep a symbol waiting for as long as answers get lost.
             self.trace.add("nature", "the weather clears")
@@ -306,8 +308,15 @@ class Simulation:
             if self.loop.time() > give_up:
                 raise Violation("liveness", f"not within {seconds:g} s: {what}; {self._waits()}")
             await asyncio.sleep(TICK)
-            if self.order is not None and self.order.failure is not None:
-                raise Violation("defect", f"the order service does not start: {self.order.failure!r}")
+            self._restart_what_failed()
+
+    def _restart_what_failed(self) -> None:
+        """A start that the disk did not allow ends the process, which is started again (architecture 2)."""
+        if self.order is None or self.order.failure is None:
+            return
+        if not isinstance(self.order.failure, JournalFailed):
+            raise Violation("defect", f"the order service does not start: {self.order.failure!r}")
+        self.kill_order()
 
     def _waits(self) -> str:
         """What everybody waits for."""
