@@ -137,7 +137,15 @@ class Nature:
         ):
             return
         quantity = market.quantity_of(Decimal(self._dice.choice((7, 15))), price)
-        terms = NewOrder(symbol=symbol, side="BUY", price=price, quantity=quantity, client_id="web_by_hand")
+        # It never rests: unseen, it could be met by an order of ours that nobody can hold back.
+        terms = NewOrder(
+            symbol=symbol,
+            side="BUY",
+            price=price,
+            quantity=quantity,
+            client_id="web_by_hand",
+            time_in_force="IOC",
+        )
         number = sim.exchange.state.world.order_id + 1
         sim.exchange.manual.add(number)
         try:
