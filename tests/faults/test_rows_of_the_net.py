@@ -90,7 +90,8 @@ async def test_row_11_a_line_that_is_cut_again_and_again_costs_no_order_and_no_t
                 await trading
                 verdict = await settle(pair, crowd)
                 assert verdict.differences == []
-                assert verdict.figures["ever in doubt"] > 0
+                # Six user streams alone, and each of them came back after cuts.
+                assert proxy.connections > 3 * 6
                 assert crowd.counts["placed"] >= 20
         finally:
             await asyncio.to_thread(pair.__exit__, None, None, None)
