@@ -235,7 +235,7 @@ class AlphaAccount:
         """One leg by the venue's id, from open orders and history: a query by id is not documented."""
         venue_id = order.leg(role).venue_order_id
         if venue_id is None:
-            raise NotImplementedError("Alpha has no query by an id of ours")
+            raise VenueNotReached("no_venue_id", "Alpha has no query by an id of ours")
         around = order.submitted_at - _CREATED_AROUND
         open_orders = await self.open_orders(order.symbol)
         if found := _find(open_orders, venue_id):

@@ -210,7 +210,7 @@ class Account(Protocol):
         """One leg by the venue's id, or by our client id where the venue takes one.
 
         None: the venue says it has no such order, now. A venue without such a query raises
-        NotImplementedError for a leg whose venue id is unknown.
+        VenueNotReached (`no_venue_id`) for a leg whose venue id is unknown: nothing was asked.
         """
         ...
 

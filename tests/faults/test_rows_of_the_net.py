@@ -79,6 +79,8 @@ async def test_row_11_a_line_that_is_cut_again_and_again_costs_no_order_and_no_t
             async with Crowd(pair, _traders(6), seed=3) as crowd:
                 await crowd.enlist()
                 await crowd.ready(30)
+                # Whether a cut meets a placement under way is chance; two lost answers are not.
+                await asyncio.to_thread(pair.fault, "drop_response", endpoint="place_oto", count=2)
                 trading = asyncio.create_task(crowd.trade(60, 30))
                 while not trading.done():
                     await asyncio.sleep(0.7)
@@ -90,6 +92,7 @@ async def test_row_11_a_line_that_is_cut_again_and_again_costs_no_order_and_no_t
                 await trading
                 verdict = await settle(pair, crowd)
                 assert verdict.differences == []
+                assert verdict.figures["ever in doubt"] > 0
                 # Six user streams alone, and each of them came back after cuts.
                 assert proxy.connections > 3 * 6
                 assert crowd.counts["placed"] >= 20

@@ -224,7 +224,7 @@ async def test_a_failed_read_is_never_an_absence() -> None:
 
 async def test_without_the_venues_id_there_is_no_look_up() -> None:
     _, account = account_of({})
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(VenueNotReached):
         await account.look_up(known(None), LegRole.WORKING)
 
 
