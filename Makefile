@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers faults kills check protos clean lock simulate
+.PHONY: help setup run test bench test-containers faults kills check protos clean lock simulate guard-hour
 
 SHELL := /bin/sh
 VENV := .venv
@@ -63,6 +63,9 @@ bench: setup ## Measure what things cost against floors of the same run
 simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh])
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --from $(or $(FROM),0)) \
 		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(WITHIN),--seconds $(WITHIN))
+
+guard-hour: $(VENV)/.stubs ## An hour of ten users on one symbol, with the self-match guard and without ([SEED=n] [MINUTES=n])
+	@$(BIN)/python -m tests.simulation.guard_hour --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

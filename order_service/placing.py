@@ -54,7 +54,7 @@ def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
     """Insert the order, or raise Denied. For a request that made none yet, in the same transaction."""
     guard, market, asker = tx.books.guard, (ask.venue, ask.symbol), (ask.user_id, ask.side)
     try:
-        order = _admit(tx, ask, known, order_id, now)
+        order, got = _admit(tx, ask, known, order_id, now)
     except Denied as no:
         if no.reason != "DENIED_GUARD" and not ask.validate_only:
             # It would not be admitted whatever the guard said: it holds nobody back.
@@ -62,16 +62,16 @@ def decide(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
         raise
     if ask.validate_only:
         return order
-    sell = order.sell.price if order.sell is not None else None
-    got = Verdict(order.buy.price if order.buy is not None else None, sell)
     guard.admitted(market, asker, ask.prices, got, now)
     tx.set_base_asset(ask.venue, ask.symbol, known.instrument.base_asset)
     tx.insert(order, ask.content_hash())
     return order
 
 
-def _admit(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
-    """The order as it would be. Raises Denied."""
+def _admit(
+    tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime
+) -> tuple[Order, Verdict]:
+    """The order as it would be, and the prices the guard let it have. Raises Denied."""
     if ask.owner_epoch != tx.books.owner_epoch or ask.owner_epoch < 1:
         raise _precondition(
             "STALE_OWNER",
@@ -83,13 +83,14 @@ def _admit(tx: Transaction, ask: Ask, known: Circumstances, order_id: OrderId, n
     _check_filters(ask.side, ask.price, ask.quantity, known)
     _check_room(tx.books, ask)
     _check_funds(tx.books, ask, known)
-    order = _with_guard(tx.books, ask, known, order_id, now)
+    got = _pass_guard(tx.books, ask, known, now)
+    order = _build(ask, known, order_id, now, got.bid, got.ask)
     if not known.has_client_ids:
         order = _with_fingerprint(tx.books, order, known, now)
     for leg in order.legs:
         _check_filters(leg.side, leg.price, leg.quantity, known)
     _check_scope(tx.books, ask, order, known, now)
-    return order
+    return order, got
 
 
 def _check_price_age(ask: Ask, now: datetime) -> None:
@@ -166,12 +167,12 @@ def _check_funds(books: Books, ask: Ask, known: Circumstances) -> None:
         )
 
 
-def _with_guard(books: Books, ask: Ask, known: Circumstances, order_id: OrderId, now: datetime) -> Order:
-    """The order at the prices the guard lets it have (architecture 6). Raises Denied."""
+def _pass_guard(books: Books, ask: Ask, known: Circumstances, now: datetime) -> Verdict:
+    """The prices the guard lets it have (architecture 6). Raises Denied."""
     guard, market, asker = books.guard, (ask.venue, ask.symbol), (ask.user_id, ask.side)
     asked, least = ask.prices, ask.least_prices
     try:
-        verdict = guard.decide(
+        return guard.decide(
             market,
             bid=asked.bid,
             min_bid=least.bid,
@@ -193,7 +194,6 @@ def _with_guard(books: Books, ask: Ask, known: Circumstances, order_id: OrderId,
             blocking_price=money.text(blocked.price),
             blocking_order_id=blocked.holder,
         ) from None
-    return _build(ask, known, order_id, now, verdict.bid, verdict.ask)
 
 
 def _build(

@@ -54,6 +54,22 @@ async def test_a_denied_user_is_told_to_ask_again_when_the_claim_goes(tmp_path: 
 
 
 @virtual
+async def test_only_what_the_guard_itself_moved_counts_as_lowered(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1", "2")
+        first = await desk.place("1")
+        await desk.manager.cancel(first.order_id, LegRole.WORKING, "x")
+        await desk.sleep(1)
+        again = await desk.place("1")
+        assert again.working.price == Decimal("47.99"), "its fingerprint was taken"
+        counters = desk.journal.books.guard.counters
+        assert counters.lowered == 0
+        price = {"price": Decimal("48.60"), "pending_price": Decimal("49.00")}
+        await desk.place("2", limit_price=Decimal("48.49"), **price)
+        assert counters.lowered == 1
+
+
+@virtual
 async def test_known_foreign_orders_bar_ours_and_their_end_wakes(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1", "2")

@@ -136,7 +136,7 @@ def _with_target(strategy: StrategyConfig, target: D) -> StrategyConfig:
 
 
 def _exchange(dice: random.Random) -> Config:
-    raw = _paper()
+    raw = paper()
     partial = dice.choice(("0", "0", "0.3"))
     common = {"partial_fill_probability": partial, "default_balances": {"USDT": "50000"}}
     alpha = {
@@ -177,6 +177,6 @@ def _exchange(dice: random.Random) -> Config:
 
 
 @functools.cache
-def _paper() -> dict[str, Any]:
+def paper() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.load(PAPER.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     return loaded

@@ -34,7 +34,7 @@ from tests.simulation.nature import Nature
 from tests.simulation.network import Network, Sent
 from tests.simulation.order_process import OrderProcess
 from tests.simulation.profiles import Profile
-from tests.simulation.scenario import draw
+from tests.simulation.scenario import Scenario, draw
 from tests.simulation.strategy_process import StrategyProcess
 from tests.simulation.trace import Trace, Violation
 
@@ -51,10 +51,15 @@ class Simulation:
     """Everything of one seed."""
 
     def __init__(
-        self, seed: int, profile: Profile, directory: Path, echo: Callable[[str], None] | None = None
+        self,
+        seed: int,
+        profile: Profile,
+        directory: Path,
+        echo: Callable[[str], None] | None = None,
+        scenario: Scenario | None = None,
     ) -> None:
         self.name = f"{seed}/{profile.name}"
-        self.scenario = draw(seed, profile)
+        self.scenario = scenario or draw(seed, profile)
         self.loop = SimLoop(f"{self.name}/loop")  # type: ignore[abstract]
         self.trace = Trace(lambda: (self.loop.steps, self.loop.time()), echo)
         self.clock = SimClock(self.loop, self.scenario.start, f"{self.name}/clock")
