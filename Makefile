@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers faults kills check protos clean lock simulate guard-hour
+.PHONY: help setup run test bench test-containers test-clients faults kills check protos clean lock simulate guard-hour
 
 SHELL := /bin/sh
 VENV := .venv
@@ -40,16 +40,24 @@ $(VENV)/.stubs: $(VENV)/.dev $(VENV)/.protos $(PROTOS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 	@touch $@
 
+$(VENV)/.clients: $(VENV)/.stubs requirements-clients.lock
+	@echo "installing public Binance clients (requirements-clients.lock)"
+	@$(PIP) install --require-hashes -r requirements-clients.lock
+	@touch $@
+
 setup: $(VENV)/.run $(VENV)/.protos ## Make the virtual environment and the generated code
 
 run: setup ## Run the demo: three paper users trade until the target is reached
 	@$(BIN)/otopilot run --demo
 
 test: $(VENV)/.stubs ## Run the tests
-	@$(BIN)/python -m pytest --ignore=tests/containers
+	@$(BIN)/python -m pytest --ignore=tests/containers --ignore=tests/clients
 
 test-containers: $(VENV)/.stubs ## Run the containers for real (needs a Docker engine and Compose)
 	@$(BIN)/python -m pytest tests/containers
+
+test-clients: $(VENV)/.clients ## Trade on the paper exchange with ccxt and python-binance; show client x operation
+	@$(BIN)/python -m pytest tests/clients
 
 faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails, then compare all books (LISTS=n)
 	@$(BIN)/python -m tests.faults.run --lists $(or $(LISTS),10000)
@@ -79,7 +87,8 @@ protos: ## Generate code from protos/ again
 	@$(MAKE) --no-print-directory $(VENV)/.stubs
 
 lock: $(BIN)/python ## Renew the locked versions (needs uv on PATH)
-	@for set in "requirements.lock --extra build" "requirements-dev.lock --extra build --extra dev"; do \
+	@for set in "requirements.lock --extra build" "requirements-dev.lock --extra build --extra dev" \
+		"requirements-clients.lock --extra build --extra dev --extra clients --constraint requirements-dev.lock"; do \
 		set -- $$set; out=$$1; shift; \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-emit-find-links --no-header --no-annotate "$$@" pyproject.toml -o "$$out"; done

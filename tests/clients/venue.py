@@ -1,0 +1,101 @@
+"""A paper exchange as a public client meets it: a process, a port, keys, and prices that stand still.
+
+Owns the process. Accounts, prices and coins come by the control API; what is tested never does.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# Where the prices are pinned; the house quotes a dollar (a few cents for BNB) around them.
+BTC, BNB = 100_000, 800
+USDT = 20_000
+DEADLINE = 30
+_users = count(1)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """An account's name at the paper exchange, and what its owner signs with."""
+
+    user_id: str
+    api_key: str
+    secret: str
+
+
+class Venue:
+    """A running paper exchange."""
+
+    def __init__(self, port: int) -> None:
+        self.rest = f"http://127.0.0.1:{port}/api"
+        self.streams = f"ws://127.0.0.1:{port}"
+        self.ws_api = f"ws://127.0.0.1:{port}/ws-api/v3"
+        self._control = f"http://127.0.0.1:{port}/control"
+
+    def control(self, path: str, body: Any = None) -> Any:
+        """One call of the control API; a body makes it a POST."""
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self._control}/{path}", data)) as answer:
+            return json.loads(answer.read())
+
+    def pin(self, symbol: str, price: int) -> None:
+        """Hold a price, and wait until the house quotes around it."""
+        self.control("price", {"symbol": symbol, "price": str(price)})
+        until = time.monotonic() + DEADLINE
+        while not self._is_around(symbol, price):
+            assert time.monotonic() < until, f"{symbol} does not come to {price}"
+            time.sleep(0.05)
+
+    def _is_around(self, symbol: str, price: int) -> bool:
+        with urllib.request.urlopen(f"{self.rest}/v3/ticker/bookTicker?symbol={symbol}") as answer:
+            best = json.loads(answer.read())
+        return Decimal(best["bidPrice"]) < price < Decimal(best["askPrice"])
+
+    def open_account(self, *, btc: str = "0", **key: str) -> Keys:
+        """An account of its own for whoever asks, with the configured money and so many BTC."""
+        user_id = str(next(_users))
+        made = self.control("accounts", {"user_id": user_id, "venue": "spot", **key})["credential"]
+        if btc != "0":
+            self.deposit(user_id, "BTC", btc)
+        return Keys(user_id, made["api_key"], made.get("secret", ""))
+
+    def deposit(self, user_id: str, asset: str, amount: str) -> None:
+        self.control("deposit", {"user_id": user_id, "venue": "spot", "asset": asset, "amount": amount})
+
+    def add_fault(self, user_id: str, kind: str, **more: Any) -> None:
+        """Something that goes wrong for one account alone, so that tests do not meet in it."""
+        self.control("faults", {"kind": kind, "venue": "spot", "user_id": user_id, **more})
+
+
+@contextmanager
+def running(directory: Path, **spot: int) -> Iterator[Venue]:
+    """Start a paper exchange with these settings changed, and end it."""
+    config = yaml.load((ROOT / "config" / "paper.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    config["spot"] |= {name: str(value) for name, value in spot.items()}
+    (directory / "paper.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [sys.executable, "-m", "paper_exchange", "--port", "0"]
+    command += ["--config", str(directory / "paper.yaml"), "--data-dir", str(directory / "world")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline().split()
+            assert first[:2] == ["paper-exchange", "ready"], first
+            venue = Venue(int(first[2].removeprefix("port=")))
+            venue.pin("BTCUSDT", BTC)
+            venue.pin("BNBUSDT", BNB)
+            yield venue
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
