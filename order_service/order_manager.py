@@ -163,7 +163,7 @@ class OrderManager:
         try:
             async with asyncio.timeout(BEGIN_WITHIN_SECONDS):
                 await session.port.ready()
-                instrument = await session.port.instrument(ask.symbol)
+                instrument = await session.port.known_instrument(ask.symbol)
                 needed = ask.quantity * ask.price
                 free, read_at = await session.free(instrument.quote_asset, at_least=needed)
                 return Circumstances(

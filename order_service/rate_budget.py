@@ -83,6 +83,21 @@ class Window:
         return self.seconds - now % self.seconds
 
 
+def _again(known: Window | None, limit: tuple[int, float] | None) -> Window | None:
+    """A window of that limit, with the count of the known one if it is as long."""
+    if limit is None:
+        return None
+    if known is None or known.seconds != limit[1]:
+        return Window(*limit)
+    known.limit = limit[0]
+    return known
+
+
+def _share(weight: tuple[int, float] | None) -> tuple[int, float] | None:
+    """What sweeps may use of it."""
+    return (max(1, int(weight[0] * SWEEP_SHARE)), weight[1]) if weight else None
+
+
 @dataclass
 class Counters:
     """What the budget did since the process started."""
@@ -121,10 +136,9 @@ class RateBudget:
         self._venue = venue
         self._clock = clock
         self._closed_until: datetime | None = None
-        weight = self.limits.weight
-        self._weight = Window(*weight) if weight else None
-        self._sweeps = Window(max(1, int(weight[0] * SWEEP_SHARE)), weight[1]) if weight else None
-        self._requests = Window(*self.limits.requests) if self.limits.requests else None
+        self._weight = _again(None, self.limits.weight)
+        self._sweeps = _again(None, _share(self.limits.weight))
+        self._requests = _again(None, self.limits.requests)
         self._orders: dict[UserId, tuple[Window, ...]] = {}
         self._no_orders_until: dict[UserId, datetime] = {}
         self._connects: deque[float] = deque()
@@ -132,6 +146,21 @@ class RateBudget:
         self._numbers = 0
         self._outstanding = 0  # weight of requests under way, which the venue has not counted yet
         self._timer: asyncio.TimerHandle | None = None
+
+    def adopt(self, told: Limits | None) -> None:
+        """What the venue itself says that it allows, from now on; counts go on where windows stay."""
+        if told is None or told == self.limits:
+            return
+        _log.info("limits", venue=self._venue, weight=told.weight, requests=told.requests, orders=told.orders)
+        self.limits = told
+        self._weight = _again(self._weight, told.weight)
+        self._sweeps = _again(self._sweeps, _share(told.weight))
+        self._requests = _again(self._requests, told.requests)
+        for user_id, windows in self._orders.items():
+            known = {window.seconds: window for window in windows}
+            again = (_again(known.get(limit[1]), limit) for limit in told.orders)
+            self._orders[user_id] = tuple(window for window in again if window is not None)
+        self._pump()
 
     # ------------------------------------------------------------------ bans
 

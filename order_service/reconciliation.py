@@ -102,6 +102,7 @@ class Reconciliation:
         began = self._clock.now()
         since, covered = self._since(account)
         instrument = await session.port.instrument(account.symbol)
+        session.budget.adopt(session.port.told_limits())
         opened = await session.account.at(Priority.SWEEP).open_orders(account.symbol)
         history = await session.account.at(Priority.SWEEP).order_history(account.symbol, since)
         facts = {fact.venue_order_id: fact for fact in opened}

@@ -18,6 +18,7 @@ from order_service.venues.port import (
     AssetBalance,
     Credential,
     FeeRates,
+    Limits,
     Placed,
     StreamNews,
     StreamSink,
@@ -104,8 +105,15 @@ class AlphaVenue:
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""
-        newest = self._symbols.newest
-        return _instrument(newest, symbol) if newest is not None else await self.instrument(symbol)
+        return _instrument(await self._symbols.known(), symbol)
+
+    async def time(self) -> datetime:
+        """Ours: Alpha takes no timestamps of ours and tells no time."""
+        return self.clock.now()
+
+    def told_limits(self) -> Limits | None:
+        """Alpha publishes none."""
+        return None
 
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade."""

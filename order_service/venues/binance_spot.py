@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from order_service.venues import limits
 from order_service.venues import spot_parse as spot
 from order_service.venues.fields import Row, decode, moment_of, row_of, text_of, whole_of
 from order_service.venues.port import (
     AssetBalance,
     Credential,
     FeeRates,
+    Limits,
     Placed,
     StreamNews,
     StreamSink,
@@ -68,6 +70,7 @@ class SpotVenue:
         self._world_url = world_url
         self._rules: dict[str, Kept[spot.Rules]] = {}
         self._prices: dict[str, Kept[Decimal]] = {}
+        self._told_limits: Limits | None = None
 
     @property
     def venue(self) -> Venue:
@@ -102,10 +105,22 @@ class SpotVenue:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
         return (await self._kept_rules(symbol).get()).instrument
 
+    async def known_instrument(self, symbol: str) -> Instrument:
+        """The same, however old: a placement does not wait for a refresh."""
+        return (await self.known_rules(symbol)).instrument
+
     async def known_rules(self, symbol: str) -> spot.Rules:
-        """All the rules, however old: a placement does not wait for a refresh."""
-        kept = self._kept_rules(symbol)
-        return kept.newest if kept.newest is not None else await kept.get()
+        """All the rules, however old."""
+        return await self._kept_rules(symbol).known()
+
+    async def time(self) -> datetime:
+        """The venue's time: ours plus the measured offset."""
+        offset_ms = await self.rest.server_clock.offset_ms(any_age=True)
+        return self.clock.now() + timedelta(milliseconds=offset_ms)
+
+    def told_limits(self) -> Limits | None:
+        """What the newest rules said of requests and orders (binance-spot 8)."""
+        return self._told_limits
 
     def distrust_rules(self, symbol: str) -> None:
         """The venue refused what these rules allow: they have changed (reliability 29)."""
@@ -126,9 +141,11 @@ class SpotVenue:
 
     def _kept_rules(self, symbol: str) -> Kept[spot.Rules]:
         async def read() -> spot.Rules:
-            return await self.rest.get(
-                "/api/v3/exchangeInfo", {"symbol": symbol}, lambda answer: spot.rules(answer, symbol)
-            )
+            return await self.rest.get("/api/v3/exchangeInfo", {"symbol": symbol}, parse)
+
+        def parse(answer: Any) -> spot.Rules:
+            self._told_limits = limits.told_by_spot(answer) or self._told_limits
+            return spot.rules(answer, symbol)
 
         kept = Kept(self.clock, RULES_SECONDS, read, keep_last=True)
         return _bounded(self._rules).setdefault(symbol, kept)

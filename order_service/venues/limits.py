@@ -5,14 +5,18 @@ limit is a setting. Weights are by the name of the port's call; pages beyond the
 light in the venue's own count, which corrects ours.
 """
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from order_service.venues import alpha_parse, spot_parse
+from order_service.venues.fields import Row, Unreadable, row_of, rows_of, text_of, whole_of
 from order_service.venues.port import Limits, RateLimited, Response, VenueError
 
 MARKET_SERVICE_WEIGHT = 600  # of the same address, under its own breaker (architecture 5.9)
 SPOT_LIMITS_A_MINUTE = 6000
 _REFUSING = (403, 418, 429)
+_INTERVALS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3_600.0, "DAY": 86_400.0}
 
 _SPOT_WEIGHTS = {
     "place": 1,
@@ -31,13 +35,46 @@ _ALPHA_WEIGHTS = {"look_up": 2, "order_history": 2, "trades_since": 3, "balances
 def spot() -> Limits:
     """Spot's."""
     return Limits(
-        weight=(SPOT_LIMITS_A_MINUTE - MARKET_SERVICE_WEIGHT, 60.0),
+        weight=(_ours(SPOT_LIMITS_A_MINUTE), 60.0),
         requests=(300_000, 300.0),
         orders=((50, 10.0), (160_000, 86_400.0)),
         weights=_SPOT_WEIGHTS,
         ban=_spot_ban,
         used_weight=_used_weight,
     )
+
+
+def told_by_spot(exchange_info: Any) -> Limits | None:
+    """Spot's limits with the figures of its exchange info; none where it tells none that can be read."""
+    try:
+        rows = rows_of(row_of(exchange_info, "exchange info").get("rateLimits"), "rateLimits")
+        told = [_row_of_limit(row) for row in rows]
+    except Unreadable:
+        return None
+    known = spot()
+    weight = next((limit for kind, limit in told if kind == "REQUEST_WEIGHT"), None)
+    requests = next((limit for kind, limit in told if kind == "RAW_REQUESTS"), known.requests)
+    orders = tuple(limit for kind, limit in told if kind == "ORDERS")
+    return replace(
+        known,
+        weight=known.weight if weight is None else (_ours(weight[0]), weight[1]),
+        requests=requests,
+        orders=orders or known.orders,
+    )
+
+
+def _row_of_limit(row: Row) -> tuple[str, tuple[int, float]]:
+    """A limit's kind, and its count in so many seconds. Raises Unreadable."""
+    unit = _INTERVALS.get(text_of(row, "interval"))
+    count, number = whole_of(row, "limit"), whole_of(row, "intervalNum")
+    if unit is None or count < 1 or number < 1:
+        raise Unreadable("a limit that limits nothing")
+    return text_of(row, "rateLimitType"), (count, unit * number)
+
+
+def _ours(weight: int) -> int:
+    """What market_service, of the same address, leaves of a minute's weight."""
+    return max(weight - MARKET_SERVICE_WEIGHT, weight // 2)
 
 
 def alpha(requests_per_second: int) -> Limits:

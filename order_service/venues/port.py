@@ -276,6 +276,24 @@ class VenuePort(Protocol):
         """
         ...
 
+    async def known_instrument(self, symbol: str) -> Instrument:
+        """The same rules, however old, unless the venue has refused what they allow.
+
+        For placements, which do not wait for a refresh; whoever sweeps keeps them fresh.
+        """
+        ...
+
+    async def time(self) -> datetime:
+        """The venue's time now, as measured; ours where the venue takes none of our times.
+
+        VenueNotReached `clock` while it cannot be measured.
+        """
+        ...
+
+    def told_limits(self) -> "Limits | None":
+        """What the venue allows, as it told with its rules; none before it has."""
+        ...
+
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade, cached for a second."""
         ...

@@ -57,6 +57,7 @@ class Kept(Generic[T]):
         self._keep_last = keep_last
         self._lock = asyncio.Lock()
         self._good_until = 0.0
+        self._distrusted = False
         self.newest: T | None = None
 
     async def get(self) -> T:
@@ -72,11 +73,19 @@ class Kept(Generic[T]):
                 self._good_until = self._clock.monotonic() + _AFTER_FAILURE_SECONDS
                 return self.newest
             self._good_until = self._clock.monotonic() + self._seconds
+            self._distrusted = False
             return self.newest
+
+    async def known(self) -> T:
+        """The value at any age, without waiting, unless there is none or it has been proven wrong."""
+        if self.newest is not None and not self._distrusted:
+            return self.newest
+        return await self.get()
 
     def distrust(self) -> None:
         """The value has been proven wrong: the next reader reads it anew."""
         self._good_until = 0.0
+        self._distrusted = True
 
 
 async def before_sending(read: Awaitable[T]) -> T:

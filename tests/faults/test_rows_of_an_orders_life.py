@@ -243,7 +243,7 @@ def test_row_29_filters_that_change_are_a_definite_no_and_then_obeyed(tmp_path: 
             assert refused.rejection is not None
             assert refused.rejection.kind is RejectionKind.VENUE
             if venue is Venue.ALPHA:
-                await floor.sleep(301)  # the rules are read again every five minutes
+                await floor.sleep(315)  # the first sweep after five minutes reads the rules again
             with pytest.raises(Denied) as denied:
                 await floor.place(buy="0.99")
             assert denied.value.reason == "DENIED_FILTER"

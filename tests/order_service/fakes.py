@@ -17,6 +17,7 @@ from order_service.venues.port import (
     AssetBalance,
     Credential,
     FeeRates,
+    Limits,
     OrderPushed,
     Placed,
     PlacedLeg,
@@ -318,6 +319,9 @@ class FakeVenue:
         self.accounts: dict[str, FakeAccount] = {}
         self.delay = 0.0
         self.clock_unknown = False
+        self.ahead = timedelta()  # of the service's clock
+        self.rules_take = 0.0  # seconds that reading them anew takes
+        self.limits: Limits | None = None
         self._ids = 5000
 
     @property
@@ -347,9 +351,24 @@ class FakeVenue:
 
     async def instrument(self, symbol: str) -> Instrument:
         """KOGE, and nothing else."""
+        await asyncio.sleep(self.rules_take)
+        return await self.known_instrument(symbol)
+
+    async def known_instrument(self, symbol: str) -> Instrument:
+        """The same, at once."""
         if symbol != KOGE:
             raise VenueRefused("unknown_symbol", f"{symbol} is not listed")
         return self.known
+
+    async def time(self) -> datetime:
+        """The venue's own clock."""
+        if self.clock_unknown:
+            raise VenueNotReached("clock", "uncertain")
+        return self.clock.now() + self.ahead
+
+    def told_limits(self) -> Limits | None:
+        """What the test says."""
+        return self.limits
 
     async def last_price(self, symbol: str) -> Decimal:
         """The price of the test."""

@@ -328,6 +328,16 @@ async def test_a_user_stopped_while_the_venue_was_read_places_nothing(tmp_path: 
 
 
 @virtual
+async def test_a_placement_does_not_wait_for_a_refresh_of_the_rules(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        desk.venue.rules_take = 30.0
+        began = desk.clock.monotonic()
+        assert (await desk.place()).state is OrderState.WORKING
+        assert desk.clock.monotonic() - began < 0.5
+
+
+@virtual
 async def test_spot_orders_carry_ids_of_ours(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", spot_venue()) as desk:
         await desk.add("1")

@@ -197,6 +197,41 @@ async def test_no_request_and_no_connect_leaves_during_a_ban_whoever_asks(status
 
 
 @virtual
+async def test_limits_that_the_venue_tells_are_adopted_and_what_was_counted_stays() -> None:
+    budget = budget_of(Limits(weight=(100, 60.0), requests=(1000, 300.0), orders=((4, 10.0),)))
+    await budget.take(Priority.DOUBT, 40)
+    await budget.permit_placement(ONE, 2, 0.0)
+    told = Limits(weight=(50, 60.0), requests=(500, 60.0), orders=((3, 10.0), (9, 86_400.0)))
+    budget.adopt(told)
+    assert budget.limits == told
+    assert budget.used() == (41, 50)
+    with pytest.raises(Denied):
+        await budget.permit_placement(ONE, 2, 0.0)  # two of three are used up
+    await budget.permit_placement(ONE, 1, 0.0)
+    budget.adopt(None)
+    assert budget.used()[1] == 50
+
+
+@virtual
+async def test_who_waits_for_weight_goes_when_the_venue_tells_of_more() -> None:
+    budget = budget_of(Limits(weight=(10, 60.0)))
+    await budget.take(Priority.DOUBT, 10)
+    waiting = asyncio.create_task(budget.take(Priority.DOUBT, 10))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    budget.adopt(Limits(weight=(100, 60.0)))
+    await asyncio.wait_for(waiting, 0.1)
+
+
+@virtual
+async def test_a_sweep_hears_what_the_venue_allows(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        desk.venue.limits = Limits(weight=(1234, 60.0))
+        await desk.add("1")
+        assert desk.budgets[Venue.SPOT].used()[1] == 1234
+
+
+@virtual
 async def test_one_accounts_order_count_bans_nobody() -> None:
     """Reliability 7."""
     answer = Response(status=429, headers={"retry-after": "9"}, body=b'{"code":-1015,"msg":"x"}')

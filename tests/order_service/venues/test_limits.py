@@ -1,15 +1,17 @@
 """What the venues' answers say about limits, and how well Spot's time must be known."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from order_service.venues import limits
+from order_service.venues.fields import decode
 from order_service.venues.port import Account, RateLimited, Response, VenueNotReached
 from order_service.venues.spot_rest import MOST_UNCERTAIN_MS, ServerClock, order_counts
 from otopilot.clock import to_ms
-from tests.order_service.venues.fakes import NOW, FakeClock
+from tests.order_service.venues.fakes import NOW, FakeClock, fixture
 
 
 def answer(status: int, body: bytes = b"{}", **headers: str) -> Response:
@@ -41,6 +43,35 @@ def test_the_order_counts_are_read_by_their_windows() -> None:
     headers = {"x-mbx-order-count-10s": "3", "x-mbx-order-count-1d": "40", "x-mbx-order-count-x": "1"}
     assert order_counts(headers) == {10: 3, 86_400: 40}
     assert order_counts({"x-mbx-order-count-10s": "many"}) == {}
+
+
+def test_spots_limits_are_those_of_its_exchange_info() -> None:
+    info = decode(json.dumps(fixture("spot/composed_rest_exchange_info_one_symbol")).encode())
+    assert limits.told_by_spot(info) == limits.spot()
+    for row, count in zip(info["rateLimits"], ("3000", "7", "99", "1000"), strict=True):
+        row["limit"] = count
+    info["rateLimits"].append(
+        {"rateLimitType": "CONNECTIONS", "interval": "MINUTE", "intervalNum": "5", "limit": "300"}
+    )
+    told = limits.told_by_spot(info)
+    assert told is not None
+    assert (told.weight, told.requests) == ((2400, 60.0), (1000, 300.0))  # market_service has 600 of its own
+    assert told.orders == ((7, 10.0), (99, 86_400.0))
+    assert told.weights == limits.spot().weights
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"rateLimits": "none"},
+        {"rateLimits": [{"rateLimitType": "ORDERS", "interval": "EON", "intervalNum": "1", "limit": "5"}]},
+        {"rateLimits": [{"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": "1", "limit": "0"}]},
+        {"rateLimits": [{"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": "1", "limit": "-5"}]},
+    ],
+)
+def test_limits_that_cannot_be_read_change_nothing(odd: Any) -> None:
+    assert limits.told_by_spot(odd) is None
 
 
 def test_every_call_of_the_port_has_a_weight_on_spot() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from order_service.venues import limits
 from order_service.venues.port import (
     SELF_MATCH,
     AssetBalance,
@@ -156,6 +157,27 @@ async def test_rules_of_a_symbol() -> None:
     transport.replies["exchangeInfo"] = error(-1121)
     with pytest.raises(VenueRefused, match="unknown_symbol"):
         await venue_of(transport).instrument("NOPE")
+
+
+async def test_a_placement_takes_rules_of_any_age_but_not_those_the_venue_refused() -> None:
+    transport = FakeTransport()
+    venue = venue_of(transport)
+    await venue.instrument(BTC)
+    await venue.clock.sleep(3600.0)
+    await venue.known_instrument(BTC)
+    assert transport.paths().count("exchangeInfo") == 1
+    venue.distrust_rules(BTC)
+    await venue.known_instrument(BTC)
+    await venue.known_instrument(BTC)
+    assert transport.paths().count("exchangeInfo") == 2
+
+
+async def test_the_venues_time_and_its_limits_are_told_as_it_told_them() -> None:
+    venue = venue_of(FakeTransport())
+    assert await venue.time() == NOW + timedelta(milliseconds=AHEAD_MS)
+    assert venue.told_limits() is None
+    await venue.instrument(BTC)
+    assert venue.told_limits() == limits.spot()
 
 
 async def test_a_signed_read_has_a_fresh_timestamp_on_every_try() -> None:
