@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers test-clients faults kills check protos clean lock simulate guard-hour
+.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate guard-hour
 
 SHELL := /bin/sh
 VENV := .venv
@@ -64,6 +64,9 @@ faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails
 
 kills: $(VENV)/.stubs ## kill -9 the order service at every failpoint; show how long it takes to recover
 	@$(BIN)/python -m tests.faults.kills
+
+kill-drill: $(VENV)/.stubs ## SIGKILL any service at random while 20 users trade; show how all recover (N=200 [SEED=n])
+	@$(BIN)/python -m tests.system.kill_drill -n $(or $(N),200) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.group_commit
