@@ -62,6 +62,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         limits = binance.limits(settings)
         budgets = {venue: RateBudget(venue, clock, limits[venue]) for venue in limits}
         ports = make(settings, transport, clock, lambda v, way: GatedTransport(way, budgets[v], clock))
+        for port in ports.values():
+            stack.push_async_callback(port.aclose)
         worlds = Worlds(journal)
         for port in ports.values():
             await _refuse_other_world(worlds, port)

@@ -5,7 +5,7 @@ GatedTransport lets nothing out during a ban, whoever asks: public reads and con
 (architecture 5.4, 5.9, reliability 5, 6, 27).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -172,8 +172,41 @@ class GatedTransport:
     async def connect(self, url: str) -> Socket:
         """As the transport's; VenueNotReached during a ban and beyond the limit of connections."""
         self._budget.count_connect()
-        return await self._transport.connect(url)
+        try:
+            return _GatedSocket(await self._transport.connect(url), self._budget)
+        except RateLimited as ban:
+            self._budget.close_until(ban)
+            raise
+
+    def heard(self, used_weight: int | None, ban: RateLimited | None) -> None:
+        """An answer over a WebSocket told of limits."""
+        if ban is not None:
+            self._budget.close_until(ban)
+        if used_weight is not None:
+            self._budget.heard_used(used_weight)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+
+
+class _GatedSocket:
+    """A Socket on which nothing is sent during a ban."""
+
+    def __init__(self, socket: Socket, budget: RateBudget) -> None:
+        self._socket = socket
+        self._budget = budget
+
+    async def send(self, text: str) -> None:
+        """As the socket's; VenueNotReached during a ban."""
+        until = self._budget.closed_until()
+        if until is not None:
+            raise VenueNotReached("banned", f"the venue takes no requests before {until.isoformat()}")
+        await self._socket.send(text)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self._socket.__aiter__()
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._socket.close()

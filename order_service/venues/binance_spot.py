@@ -4,8 +4,7 @@ Owns the caches of rules and last prices and the venue's measured clock. Every s
 spot_parse. An OTO is sent as OPO where the symbol allows it, so the SELL takes what was received.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -14,14 +13,13 @@ import msgspec
 
 from order_service.venues import limits
 from order_service.venues import spot_parse as spot
-from order_service.venues.fields import Row, decode, moment_of, row_of, text_of, whole_of
+from order_service.venues.fields import row_of
 from order_service.venues.port import (
     AssetBalance,
     Credential,
     FeeRates,
     Limits,
     Placed,
-    StreamNews,
     StreamSink,
     Transport,
     VenueOrder,
@@ -29,8 +27,10 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import Kept, before_sending, read_world
-from order_service.venues.spot_rest import SpotRest, order_counts
-from order_service.venues.streaming import keep_up, listen
+from order_service.venues.spot_answers import order_counts
+from order_service.venues.spot_rest import SpotRest
+from order_service.venues.spot_rules import Rules, placement, rules
+from order_service.venues.spot_user_data import UserData
 from otopilot.clock import Clock, to_ms
 from otopilot.instrument import Instrument, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
@@ -41,13 +41,11 @@ R = TypeVar("R", VenueOrder, Trade)
 SEND_WITHIN = timedelta(seconds=1)  # of the order's timestamp, or not at all (architecture 5.3)
 RULES_SECONDS = 300.0
 PRICE_SECONDS = 1.0
-RENEW_SECONDS = 23 * 3600.0  # the venue drops a socket after 24 hours
 MAX_SYMBOLS = 1000
 PAGE_ROWS = 1000
 MAX_PAGES = 200
 MOST_WINDOWS = 7
 _WINDOW = timedelta(hours=24) - timedelta(milliseconds=1)
-_GOING = ("serverShutdown", "eventStreamTerminated")
 
 
 class SpotVenue:
@@ -66,9 +64,11 @@ class SpotVenue:
         self._transport = transport
         self.clock = clock
         self.rest = SpotRest(transport, clock, rest_url, recv_window_ms)
-        self._ws_api_url = ws_api_url
+        self.user_data = UserData(
+            transport, clock, ws_api_url, lambda credential: self.rest.ws_params(credential, {})
+        )
         self._world_url = world_url
-        self._rules: dict[str, Kept[spot.Rules]] = {}
+        self._rules: dict[str, Kept[Rules]] = {}
         self._prices: dict[str, Kept[Decimal]] = {}
         self._told_limits: Limits | None = None
 
@@ -109,7 +109,7 @@ class SpotVenue:
         """The same, however old: a placement does not wait for a refresh."""
         return (await self.known_rules(symbol)).instrument
 
-    async def known_rules(self, symbol: str) -> spot.Rules:
+    async def known_rules(self, symbol: str) -> Rules:
         """All the rules, however old."""
         return await self._kept_rules(symbol).known()
 
@@ -137,46 +137,19 @@ class SpotVenue:
 
     async def aclose(self) -> None:
         """Close every connection."""
+        await self.user_data.aclose()
         await self._transport.aclose()
 
-    def _kept_rules(self, symbol: str) -> Kept[spot.Rules]:
-        async def read() -> spot.Rules:
+    def _kept_rules(self, symbol: str) -> Kept[Rules]:
+        async def read() -> Rules:
             return await self.rest.get("/api/v3/exchangeInfo", {"symbol": symbol}, parse)
 
-        def parse(answer: Any) -> spot.Rules:
+        def parse(answer: Any) -> Rules:
             self._told_limits = limits.told_by_spot(answer) or self._told_limits
-            return spot.rules(answer, symbol)
+            return rules(answer, symbol)
 
         kept = Kept(self.clock, RULES_SECONDS, read, keep_last=True)
         return _bounded(self._rules).setdefault(symbol, kept)
-
-    async def stream_once(self, credential: Credential, sink: StreamSink) -> None:
-        """One life of a user data subscription on a socket of its own."""
-        params = await self.rest.stream_params(credential)
-        subscribe = {"id": "1", "method": "userDataStream.subscribe.signature", "params": params}
-        socket = await self._transport.connect(self._ws_api_url)
-        await listen(socket, json.dumps(subscribe), self._read_frame, sink, renew_seconds=RENEW_SECONDS)
-
-    def _read_frame(self, frame: str) -> bool | Iterable[StreamNews]:
-        message = row_of(decode(frame), "frame")
-        if isinstance(event := message.get("event"), dict):
-            if event.get("e") in _GOING:
-                raise VenueSilent("shutdown", text_of(event, "e"))
-            return spot.pushed(event)
-        status = whole_of(message, "status", 0)
-        if status == 200:
-            return message.get("id") == "1"
-        error = row_of(message.get("error"), "error")
-        raise spot.failure(
-            status, text_of(error, "code", ""), text_of(error, "msg", ""), self._retry_at(error)
-        )
-
-    def _retry_at(self, error: Row) -> datetime:
-        """A limit's end: here an epoch time, unlike REST's seconds (binance-spot 6)."""
-        now, detail = self.clock.now(), error.get("data")
-        if isinstance(detail, dict) and "retryAfter" in detail:
-            return min(moment_of(detail, "retryAfter"), now + timedelta(days=3))
-        return now + timedelta(seconds=60)
 
 
 class SpotAccount:
@@ -188,8 +161,8 @@ class SpotAccount:
 
     async def place(self, order: Order) -> Placed:
         """Send an order, once (see the port)."""
-        rules = await before_sending(self._venue.known_rules(order.symbol))
-        path, params = spot.placement(order, rules)
+        known = await before_sending(self._venue.known_rules(order.symbol))
+        path, params = placement(order, known)
         counts: dict[int, int] = {}
         try:
             placed = await self._venue.rest.send(
@@ -270,7 +243,7 @@ class SpotAccount:
 
     async def run_stream(self, sink: StreamSink) -> None:
         """Keep the user data subscription up until cancelled."""
-        await keep_up(lambda hear: self._venue.stream_once(self._credential, hear), sink, self._venue.clock)
+        await self._venue.user_data.run(self._credential, sink)
 
     async def _get(self, path: str, params: Mapping[str, str], parse: Callable[[Any], T]) -> T:
         return await self._venue.rest.signed_get(self._credential, path, params, parse)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from order_service.venues import alpha_parse, spot_parse
+from order_service.venues import alpha_parse, spot_answers
 from order_service.venues.fields import Row, Unreadable, row_of, rows_of, text_of, whole_of
 from order_service.venues.port import Limits, RateLimited, Response, VenueError
 
@@ -87,7 +87,7 @@ def _spot_ban(response: Response, now: datetime) -> RateLimited | None:
     if response.status == 200:
         return None
     try:
-        spot_parse.answer_of(response, now)
+        spot_answers.answer_of(response, now)
     except RateLimited as ban:
         return ban
     except VenueError:

@@ -336,7 +336,7 @@ class Socket(Protocol):
     """An open WebSocket."""
 
     async def send(self, text: str) -> None:
-        """Send a text frame; VenueSilent when it broke."""
+        """Send a text frame; VenueSilent when it broke, VenueNotReached when nothing was written."""
         ...
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -369,7 +369,11 @@ class Transport(Protocol):
         ...
 
     async def connect(self, url: str) -> Socket:
-        """Open a WebSocket; VenueNotReached when it cannot be opened."""
+        """Open a WebSocket; VenueNotReached when it cannot be opened, RateLimited when it may not."""
+        ...
+
+    def heard(self, used_weight: int | None, ban: "RateLimited | None") -> None:
+        """What an answer over a WebSocket told of this address's limits; HTTP answers tell by themselves."""
         ...
 
     async def aclose(self) -> None:

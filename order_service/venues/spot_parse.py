@@ -4,25 +4,20 @@ Adapters hand in what the wire said and get the port's words or one of its failu
 is not in the tables below is never a no (architecture 5.4, binance-spot 10).
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
-
-import msgspec
 
 from order_service.venues.fields import (
     Row,
     Unreadable,
     above_zero_of,
     amount_of,
-    decode,
     flag_of,
     id_of,
     moment_of,
     not_negative_of,
     number_of,
-    positive_of,
     row_of,
     rows_of,
     text_of,
@@ -32,30 +27,17 @@ from order_service.venues.port import (
     SELF_MATCH,
     AssetBalance,
     BalancePushed,
-    CredentialRefused,
     FeeRates,
     OrderPushed,
     Placed,
     PlacedLeg,
-    RateLimited,
-    Response,
     StreamNews,
-    TooManyOrders,
     TradePushed,
-    VenueError,
     VenueOrder,
-    VenueRefused,
-    VenueSilent,
 )
-from otopilot import money
-from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
+from otopilot.instrument import Side
 from otopilot.money import ZERO
 from otopilot.order import Fee, Leg, LegStatus, Order, Trade, TradeKey, VenueOrderId
-
-Params = dict[str, str]
-
-_RATE_LIMIT_SECONDS = 60.0
-_LONGEST_RETRY_SECONDS = 3 * 86400.0
 
 _STATUSES = {
     "NEW": LegStatus.OPEN,
@@ -68,80 +50,6 @@ _STATUSES = {
     "EXPIRED_IN_MATCH": LegStatus.EXPIRED,
     "REJECTED": LegStatus.REJECTED,
 }
-
-# What the venue surely did not do, by code; our word where something above may act on it.
-_REFUSED_CODES: dict[str, str] = {
-    "-1013": "filter",
-    "-1021": "clock",
-    "-1022": "bad_signature",
-    "-1121": "unknown_symbol",
-    "-2010": "refused",
-    "-2011": "not_open",
-    "-2013": "no_such_order",
-} | {
-    f"-{number}": f"-{number}"
-    for numbers in (
-        (1014, 1020, 1099, 1108, 1111, 1112, 1151, 1158, 1159, 1160, 1165, 1166, 1168, 1194, 1220),
-        range(1100, 1107),
-        range(1114, 1121),
-        (1122, 1127, 1128, 1130, 1131, 1134, 1135, 1145, 1210, 1211),
-        range(1196, 1200),
-        range(1222, 1226),
-        (2016, 2026, 2035, 2036, 2039, 2042, 2043),
-    )
-    for number in numbers
-}
-_CREDENTIAL_CODES = frozenset({"-1002", "-2008", "-2014", "-2015"})
-_LIMIT_CODES = frozenset({"-1003", "-1034"})
-_ORDER_COUNT_CODE = "-1015"  # of one account, whoever else is behind this address
-_DUPLICATE = "duplicate order sent"  # after a lost answer the proof that the first one lives
-_INSUFFICIENT = "insufficient balance"
-
-
-# ------------------------------------------------------------------ placing
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """A symbol's rules, and what the port has no word for."""
-
-    instrument: Instrument
-    expire_taker: bool  # may orders ask for self-trade prevention EXPIRE_TAKER?
-
-
-def placement(order: Order, rules: Rules) -> tuple[str, Params]:
-    """Path and parameters that place an order: single, OPO where allowed, else OTO."""
-    params: Params = {"symbol": order.symbol}
-    if rules.expire_taker:
-        params["selfTradePreventionMode"] = "EXPIRE_TAKER"
-    working, pending = order.working, order.pending
-    if pending is None:
-        return "/api/v3/order", params | {
-            "side": working.side.name,
-            "type": "LIMIT",
-            "timeInForce": "GTC",
-            "quantity": money.text(working.quantity),
-            "price": money.text(working.price),
-            "newClientOrderId": working.client_id,
-            "newOrderRespType": "FULL",
-        }
-    params |= {"listClientOrderId": f"o{order.order_id}l", "newOrderRespType": "RESULT"}
-    params |= _leg_params("working", working) | _leg_params("pending", pending)
-    sides = (working.side, pending.side)
-    if rules.instrument.opo_allowed and sides == (Side.BUY, Side.SELL):
-        del params["pendingQuantity"]  # the SELL takes what was received (architecture 5.10)
-        return "/api/v3/orderList/opo", params
-    return "/api/v3/orderList/oto", params
-
-
-def _leg_params(prefix: str, leg: Leg) -> Params:
-    return {
-        f"{prefix}Type": "LIMIT",
-        f"{prefix}Side": leg.side.name,
-        f"{prefix}Price": money.text(leg.price),
-        f"{prefix}Quantity": money.text(leg.quantity),
-        f"{prefix}TimeInForce": "GTC",
-        f"{prefix}ClientOrderId": leg.client_id,
-    }
 
 
 def placed(order: Order, answer: Any, now: datetime) -> Placed:
@@ -168,44 +76,6 @@ def _placed_leg(leg: Leg, reports: list[Row] | Any) -> PlacedLeg:
 
 
 # ------------------------------------------------------------------ answers
-
-
-def answer_of(response: Response, now: datetime) -> Any:
-    """The content of a 200; otherwise the failure that the answer proves (binance-spot 10.1)."""
-    status = response.status
-    try:
-        content = decode(response.body)
-    except Unreadable:
-        if status == 200:
-            raise VenueSilent("unreadable", "not JSON") from None
-        content = None
-    if status == 200:
-        return content
-    error = content if isinstance(content, dict) else {}
-    code, said = error.get("code"), error.get("msg")
-    retry = response.headers.get("retry-after", "")
-    seconds = int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 9 else _RATE_LIMIT_SECONDS
-    until = now + timedelta(seconds=min(float(seconds), _LONGEST_RETRY_SECONDS))
-    raise failure(status, code if isinstance(code, str) else "", said if isinstance(said, str) else "", until)
-
-
-def failure(status: int, code: str, said: str, until: datetime) -> VenueError:
-    """The port's failure for an error answer; `until`: when calls may go on if it is a limit."""
-    message = f"{said[:200]} (code {code[:20] or 'none'}, HTTP {status})"
-    if code == _ORDER_COUNT_CODE:
-        return TooManyOrders(code, message, until)
-    if status in (403, 418, 429):
-        return RateLimited(code or f"http_{status}", message, until)
-    if not 400 <= status < 500 or status == 409:
-        return VenueSilent(code or f"http_{status}", message)
-    if code in _LIMIT_CODES:
-        return RateLimited(code, message, until)
-    if code in _CREDENTIAL_CODES:
-        return CredentialRefused("not_permitted", message)
-    if code not in _REFUSED_CODES or (code == "-2010" and _DUPLICATE in said.lower()):
-        return VenueSilent(code or f"http_{status}", message)
-    word = "insufficient_balance" if _INSUFFICIENT in said.lower() else _REFUSED_CODES[code]
-    return VenueRefused(word, message)
 
 
 def order(row: Row) -> VenueOrder:
@@ -346,53 +216,3 @@ def _side(text: str) -> Side:
         return Side[text]
     except KeyError:
         raise Unreadable("side: not a side") from None
-
-
-# ------------------------------------------------------------------ instruments
-
-
-def rules(answer: Any, symbol: str) -> Rules:
-    """The symbol's entry of exchange info (binance-spot 2.2, 2.3)."""
-    for row in rows_of(row_of(answer, "exchangeInfo").get("symbols"), "symbols"):
-        if row.get("symbol") == symbol:
-            modes = row.get("allowedSelfTradePreventionModes")
-            return Rules(_instrument(row), isinstance(modes, list) and "EXPIRE_TAKER" in modes)
-    raise VenueRefused("unknown_symbol", f"Spot does not list {symbol}")
-
-
-def _instrument(row: Row) -> Instrument:
-    filters: Mapping[str, Row] = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
-    price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
-    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
-    band = filters.get("PERCENT_PRICE_BY_SIDE", {})
-    plain = filters.get("PERCENT_PRICE", {})
-    base, status = id_of(row, "baseAsset"), text_of(row, "status")
-    quote_precision = whole_of(row, "quotePrecision", 8)
-    base_precision = whole_of(row, "baseAssetPrecision", 8)
-    return Instrument(
-        venue=Venue.SPOT,
-        symbol=id_of(row, "symbol"),
-        token=base,
-        base_asset=base,
-        quote_asset=id_of(row, "quoteAsset"),
-        status=InstrumentStatus.TRADING if status == "TRADING" else InstrumentStatus.HALTED,
-        # A filter part of 0 is off; then the asset's precision is the grid.
-        tick_size=positive_of(price, "tickSize") or Decimal(1).scaleb(-quote_precision),
-        step_size=positive_of(lot, "stepSize") or Decimal(1).scaleb(-base_precision),
-        min_price=amount_of(price, "minPrice", ZERO),
-        max_price=positive_of(price, "maxPrice"),
-        min_quantity=amount_of(lot, "minQty", ZERO),
-        max_quantity=positive_of(lot, "maxQty"),
-        min_notional=amount_of(notional, "minNotional", ZERO),
-        max_notional=positive_of(notional, "maxNotional"),
-        bid_multiplier_down=positive_of(band, "bidMultiplierDown") or positive_of(plain, "multiplierDown"),
-        bid_multiplier_up=positive_of(band, "bidMultiplierUp") or positive_of(plain, "multiplierUp"),
-        ask_multiplier_down=positive_of(band, "askMultiplierDown") or positive_of(plain, "multiplierDown"),
-        ask_multiplier_up=positive_of(band, "askMultiplierUp") or positive_of(plain, "multiplierUp"),
-        max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
-        max_num_order_lists=whole_of(filters.get("MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0),
-        oto_allowed=row.get("otoAllowed") is True,
-        opo_allowed=row.get("otoAllowed") is True and row.get("opoAllowed") is True,
-        base_precision=base_precision,
-        quote_precision=quote_precision,
-    )

@@ -5,7 +5,6 @@ time plus the measured offset; the venue refuses any that are older than recvWin
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import READ_SECONDS, before_sending, repeat
+from order_service.venues.spot_answers import answer_of
 from otopilot.clock import Clock, to_ms
 
 T = TypeVar("T")
@@ -29,9 +29,6 @@ SEND_SECONDS = 12.0  # the venue itself gives up after 10
 OFFSET_SECONDS = 60.0
 _OFFSET_SAMPLES = 5
 MOST_UNCERTAIN_MS = 250  # beyond it nothing is signed
-
-_ORDER_COUNT = re.compile(r"x-mbx-order-count-([0-9]{1,3})([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class ServerClock:
@@ -150,13 +147,16 @@ class SpotRest:
             path = f"{path}?{signed}"
         return await self._exchange(method, path, headers, body, parse, SEND_SECONDS, not_after, heard)
 
-    async def stream_params(self, credential: Credential) -> dict[str, str]:
-        """The signed parameters of a WebSocket call: sorted by name, raw (binance-spot 1.4)."""
-        at_ms = to_ms(self._clock.now()) + await self.server_clock.offset_ms()
+    async def ws_params(
+        self, credential: Credential, params: Mapping[str, str], at: datetime | None = None
+    ) -> dict[str, str]:
+        """Parameters of a WS API call, signed with the time `at`, or now: sorted, raw (binance-spot 1.4)."""
+        offset_ms = await self.server_clock.offset_ms(any_age=True)
         params = {
+            **params,
             "apiKey": credential.api_key(),
             "recvWindow": str(self._recv_window_ms),
-            "timestamp": str(at_ms),
+            "timestamp": str(to_ms(at or self._clock.now()) + offset_ms),
         }
         payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
         return params | {"signature": credential.sign(payload.encode())}
@@ -191,7 +191,7 @@ class SpotRest:
         if heard is not None:
             heard(response.headers)
         try:
-            return parse(spot.answer_of(response, self._clock.now()))
+            return parse(answer_of(response, self._clock.now()))
         except VenueRefused as error:
             if error.code == "clock":
                 self.server_clock.distrust()
@@ -203,13 +203,3 @@ class SpotRest:
 def encode(params: Mapping[str, str]) -> str:
     """Parameters as they are sent and signed: percent-encoded, in their order."""
     return urlencode(params, quote_via=quote, safe="")
-
-
-def order_counts(headers: Mapping[str, str]) -> dict[int, int]:
-    """The account's unfilled orders, by the seconds of the window, as an answer's headers tell them."""
-    counts = {}
-    for name, text in headers.items():
-        told = _ORDER_COUNT.fullmatch(name)
-        if told is not None and text.isascii() and text.isdigit() and len(text) < 9:
-            counts[int(told[1]) * _UNITS[told[2]]] = int(text)
-    return counts

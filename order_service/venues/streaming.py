@@ -48,11 +48,12 @@ async def keep_up(
             await session(hear)
         except VenueError as error:
             sink(StreamDown(str(error), error if isinstance(error, RateLimited) else None))
-            await clock.sleep(_wait_seconds(error, failures, clock))
+            await clock.sleep(wait_seconds(error, failures, clock))
             failures += 1
 
 
-def _wait_seconds(error: VenueError, failures: int, clock: Clock) -> float:
+def wait_seconds(error: VenueError, failures: int, clock: Clock) -> float:
+    """How long to wait after a failure, as many of which came before it in a row."""
     if isinstance(error, RateLimited):
         return max(_FIRST_WAIT_SECONDS, (error.until - clock.now()).total_seconds())
     if isinstance(error, CredentialRefused):

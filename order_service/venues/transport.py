@@ -7,14 +7,21 @@ error after it is Silent. A reused connection that the server had closed is ther
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import aiohttp
 from yarl import URL
 
-from order_service.venues.port import Response, Socket, VenueNotReached, VenueSilent
+from order_service.venues.port import (
+    RateLimited,
+    Response,
+    Socket,
+    VenueError,
+    VenueNotReached,
+    VenueSilent,
+)
 from otopilot.clock import Clock
 
 Origin = tuple[str, int]  # host and port
@@ -27,6 +34,9 @@ SEND_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0  # a socket that answers no ping for this long is given up
 KEEP_ALIVE_SECONDS = 50.0
+REFUSING = (403, 418, 429)
+BAN_SECONDS = 60.0  # when the venue does not say
+LONGEST_BAN_SECONDS = 3 * 86400.0
 
 
 class _TooLateError(Exception):
@@ -115,9 +125,25 @@ class HttpTransport:
                     max_msg_size=MAX_FRAME_BYTES,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )
+        except aiohttp.WSServerHandshakeError as refusal:
+            raise self._turned_away(refusal) from None
         except (aiohttp.ClientError, OSError, ValueError, _RedirectedError) as error:
             raise VenueNotReached("connection", f"no WebSocket: {_said(error)}") from None
         return _Socket(opened)
+
+    def heard(self, used_weight: int | None, ban: RateLimited | None) -> None:
+        """Nobody keeps a budget here: the gate in front of this does."""
+
+    def _turned_away(self, refusal: aiohttp.WSServerHandshakeError) -> VenueError:
+        """An answer instead of a WebSocket; 403, 418 and 429 are the door's (architecture 5.4)."""
+        message = f"no WebSocket: HTTP {refusal.status}"
+        if refusal.status not in REFUSING:
+            return VenueNotReached("connection", message)
+        told = refusal.headers.get("Retry-After", "") if refusal.headers else ""
+        known = told.isascii() and told.isdigit() and len(told) < 9
+        seconds = min(float(told), LONGEST_BAN_SECONDS) if known else BAN_SECONDS
+        until = self._clock.now() + timedelta(seconds=seconds)
+        return RateLimited(f"http_{refusal.status}", message, until)
 
     async def aclose(self) -> None:
         """Close every connection."""

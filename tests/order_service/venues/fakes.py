@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from order_service.venues.port import Response, Socket
+from order_service.venues.port import RateLimited, Response, Socket
 from otopilot.instrument import Side, Venue
 from otopilot.order import Leg, LegRole, Order, OrderId, RequestId, StrategyId, UserId, VenueOrderId
 
@@ -101,6 +101,7 @@ class FakeTransport:
         self.sockets: list[FakeSocket] = []
         self.opened: list[str] = []
         self.sent: list[Sent] = []
+        self.told: list[tuple[int | None, RateLimited | None]] = []
 
     async def request(
         self,
@@ -129,6 +130,9 @@ class FakeTransport:
     async def connect(self, url: str) -> Socket:
         self.opened.append(url)
         return self.sockets.pop(0)
+
+    def heard(self, used_weight: int | None, ban: RateLimited | None) -> None:
+        self.told.append((used_weight, ban))
 
     async def aclose(self) -> None:
         return None

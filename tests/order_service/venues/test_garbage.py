@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from order_service.venues import reading
 from order_service.venues.binance_alpha import _read_frame
 from order_service.venues.fields import Unreadable
-from order_service.venues.port import Response, VenueNotReached, VenueRefused, VenueSilent
+from order_service.venues.port import Response, StreamNews, VenueNotReached, VenueRefused, VenueSilent
 from otopilot.order import LegRole, VenueOrderId
 from tests.order_service.venues import test_alpha_writes as alpha
 from tests.order_service.venues import test_spot_writes as spot
 from tests.order_service.venues.fakes import NOW, FakeCredential, FakeTransport, reply
+from tests.order_service.venues.test_spot_user_data import users_of
+from tests.order_service.venues.ws_fakes import FakeWsApi
+from tests.virtual_loop import virtual
 
 FAILURES = (VenueRefused, VenueNotReached, VenueSilent)
 
@@ -145,8 +148,31 @@ EVENTS = JSON.map(lambda value: json.dumps({"stream": "s", "data": value, "event
 @settings(max_examples=200, deadline=None)
 @given(frame=FRAMES | EVENTS)
 def test_any_frame_is_news_or_a_failure_that_reconnects(frame: str) -> None:
-    for read in (_read_frame, spot.venue_of(FakeTransport())._read_frame):
-        try:
-            read(frame)
-        except (Unreadable, *FAILURES):
-            continue
+    try:
+        _read_frame(frame)
+    except (Unreadable, *FAILURES):
+        return
+
+
+@settings(max_examples=200, deadline=None)
+@given(frame=FRAMES | EVENTS, subscribed=st.booleans())
+def test_any_frame_on_a_shared_connection_leaves_every_user_up(frame: str, subscribed: bool) -> None:
+    @virtual
+    async def play() -> None:
+        api = FakeWsApi()
+        async with users_of(api) as users:
+            users.start("1", "2")
+            await asyncio.sleep(1)
+            event = spot_event(frame) if subscribed else frame
+            api.wires[0].say(event)
+            await asyncio.sleep(60)
+            assert users.up() == 2
+            for user in users.heard.values():
+                assert all(isinstance(one, StreamNews) for one in user)
+
+    play()
+
+
+def spot_event(frame: str) -> str:
+    """The frame as an event of the first user's."""
+    return '{"subscriptionId": 0, "event": ' + (frame if frame.startswith("{") else "{}") + "}"

@@ -9,7 +9,8 @@ import pytest
 from order_service.venues import limits
 from order_service.venues.fields import decode
 from order_service.venues.port import Account, RateLimited, Response, VenueNotReached
-from order_service.venues.spot_rest import MOST_UNCERTAIN_MS, ServerClock, order_counts
+from order_service.venues.spot_answers import order_counts
+from order_service.venues.spot_rest import MOST_UNCERTAIN_MS, ServerClock
 from otopilot.clock import to_ms
 from tests.order_service.venues.fakes import NOW, FakeClock, fixture
 

@@ -1,6 +1,5 @@
 """Spot reads and the user data stream: the venue's payloads become the port's words."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -13,15 +12,9 @@ from order_service.venues import limits
 from order_service.venues.port import (
     SELF_MATCH,
     AssetBalance,
-    BalancePushed,
     CredentialRefused,
     FeeRates,
-    OrderPushed,
     Response,
-    StreamDown,
-    StreamNews,
-    StreamUp,
-    TradePushed,
     VenueRefused,
     VenueSilent,
 )
@@ -30,9 +23,7 @@ from otopilot.instrument import Side
 from otopilot.order import Fee, LegRole, LegStatus, VenueOrderId
 from tests.order_service.venues.fakes import (
     NOW,
-    FakeClock,
     FakeCredential,
-    FakeSocket,
     FakeTransport,
     Reply,
     Sent,
@@ -186,96 +177,6 @@ async def test_a_signed_read_has_a_fresh_timestamp_on_every_try() -> None:
     sent = [request for request in transport.sent if "openOrders" in request.url]
     assert [int(params_of(one)["timestamp"]) - to_ms(NOW) for one in sent] == [AHEAD_MS] * 3
     assert transport.paths().count("time") == 10  # measured anew after the refused timestamp
-
-
-# ------------------------------------------------------------------ stream
-
-ACK = {"id": "1", "status": 200, "result": {"subscriptionId": 0}}
-
-
-class Stopped(Exception):
-    """Enough was heard."""
-
-
-async def hear(*sockets: FakeSocket, until: int) -> tuple[list[StreamNews], FakeTransport, FakeClock]:
-    transport = FakeTransport()
-    transport.sockets = list(sockets)
-    venue = venue_of(transport)
-    news: list[StreamNews] = []
-
-    def sink(one: StreamNews) -> None:
-        news.append(one)
-        if len(news) == until:
-            raise Stopped
-
-    async with asyncio.timeout(5):
-        with pytest.raises(Stopped):
-            await venue.account("1", FakeCredential("hmac")).run_stream(sink)
-    clock: Any = venue.clock
-    return news, transport, clock
-
-
-async def test_the_subscription_is_signed_and_its_answer_brings_the_stream_up() -> None:
-    socket = FakeSocket([ACK])
-    news, transport, _ = await hear(socket, until=1)
-    assert news == [StreamUp()]
-    assert transport.opened == ["wss://spot/ws-api/v3"]
-    assert socket.sent[0]["method"] == "userDataStream.subscribe.signature"
-    assert socket.sent[0]["params"] == {
-        "apiKey": "key",
-        "recvWindow": "2000",
-        "timestamp": str(to_ms(NOW) + AHEAD_MS),
-        "signature": "a+b/c=",
-    }
-
-
-async def test_a_trade_is_pushed_with_its_key_before_the_order() -> None:
-    news, _, _ = await hear(FakeSocket([ACK, fixture("spot/uds_execution_report_trade")]), until=3)
-    trade, order = news[1], news[2]
-    assert isinstance(trade, TradePushed)
-    assert (trade.trade.key, trade.trade.fee) == ("7", Fee("BNB", Decimal("0.001")))
-    assert (trade.trade.quantity, trade.trade.venue_order_id) == (2, "32")
-    assert isinstance(order, OrderPushed)
-    assert (order.order.status, order.order.executed_quantity) == (LegStatus.OPEN, 2)
-
-
-async def test_a_cancelled_order_is_told_by_the_id_it_was_placed_with() -> None:
-    news, _, _ = await hear(
-        FakeSocket([ACK, fixture("spot/synthetic_uds_execution_report_canceled")]), until=2
-    )
-    assert isinstance(news[1], OrderPushed)
-    assert (news[1].order.client_id, news[1].order.status) == ("w-0001", LegStatus.CANCELED)
-    assert news[1].order.list_id == "7"
-
-
-async def test_an_oto_lives_through_the_stream() -> None:
-    events = fixture("spot/synthetic_uds_seq_oto_place_partial_fill_release")
-    news, _, _ = await hear(FakeSocket([ACK, *events]), until=5)
-    statuses = [one.order.status for one in news if isinstance(one, OrderPushed)]
-    assert statuses[:2] == [LegStatus.OPEN, LegStatus.PENDING]
-
-
-async def test_money_events_are_a_hint_and_others_pass() -> None:
-    frames = [ACK, {"event": {"e": "listStatus"}}, fixture("spot/uds_outbound_account_position")]
-    news, _, _ = await hear(FakeSocket(frames), until=2)
-    assert news == [StreamUp(), BalancePushed()]
-
-
-async def test_a_server_that_is_going_is_left_for_another() -> None:
-    going = fixture("spot/wsapi_event_server_shutdown")
-    news, _, _ = await hear(FakeSocket([ACK, going]), FakeSocket([ACK]), until=3)
-    assert [type(one) for one in news] == [StreamUp, StreamDown, StreamUp]
-
-
-async def test_a_ban_is_waited_out_and_a_refused_key_asked_about_slowly() -> None:
-    banned = fixture("spot/wsapi_error_418_banned")
-    banned["error"]["data"]["retryAfter"] = to_ms(NOW) + 90_000
-    news, _, clock = await hear(FakeSocket([banned]), FakeSocket([ACK]), until=2)
-    assert isinstance(news[0], StreamDown)
-    assert clock.slept == [90.0]
-    revoked = FakeSocket([fixture("spot/wsapi_error_401_session_revoked")])
-    news, _, clock = await hear(revoked, FakeSocket([ACK]), until=2)
-    assert clock.slept == [60.0]
 
 
 async def test_an_account_that_is_not_permitted_says_so_on_reads() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from order_service.venues.port import VenueNotReached, VenueSilent
+from order_service.venues.port import RateLimited, VenueNotReached, VenueSilent
 from order_service.venues.transport import HttpTransport
 from otopilot.clock import SystemClock
 
@@ -44,6 +44,8 @@ class Server:
                 return web.Response(body=b"x" * 5000)
             case "/badzip":
                 return web.Response(body=b"not gzip", headers={"content-encoding": "gzip"})
+            case "/busy":
+                return web.Response(status=429, headers={"Retry-After": "7"})
             case "/cookie":
                 return web.Response(headers={"set-cookie": "session=other; Path=/"})
         return web.Response(text="ok", headers={"Retry-After": "7"})
@@ -139,6 +141,17 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(server: Server, trans
     with pytest.raises(VenueNotReached):
         await transport.connect(server.url.replace("http", "ws") + "/redirect")
     assert server.arrived == ["GET /redirect", "GET /redirect"]
+
+
+async def test_a_socket_turned_away_at_the_door_tells_until_when(
+    server: Server, transport: HttpTransport
+) -> None:
+    before = CLOCK.now()
+    with pytest.raises(RateLimited) as refused:
+        await transport.connect(server.url.replace("http", "ws") + "/busy")
+    assert 6 < (refused.value.until - before).total_seconds() < 60
+    with pytest.raises(VenueNotReached):
+        await transport.connect(server.url.replace("http", "ws") + "/other")
 
 
 @pytest.mark.parametrize("path", ["/big", "/badzip"])

@@ -1,0 +1,122 @@
+"""Spot's rules of a symbol, and how an order is put within them. Pure; venue spelling stays here.
+
+Exchange info becomes an Instrument; a placement becomes the venue's parameters, as OPO where the symbol
+allows it, so that the SELL takes what was received (architecture 5.10, binance-spot 2.2, 2.3, 4).
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from order_service.venues.fields import (
+    Row,
+    amount_of,
+    id_of,
+    positive_of,
+    row_of,
+    rows_of,
+    text_of,
+    whole_of,
+)
+from order_service.venues.port import VenueRefused
+from otopilot import money
+from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
+from otopilot.money import ZERO
+from otopilot.order import Leg, Order
+
+Params = dict[str, str]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """A symbol's rules, and what the port has no word for."""
+
+    instrument: Instrument
+    expire_taker: bool  # may orders ask for self-trade prevention EXPIRE_TAKER?
+
+
+def placement(order: Order, rules: Rules) -> tuple[str, Params]:
+    """Path and parameters that place an order: single, OPO where allowed, else OTO."""
+    params: Params = {"symbol": order.symbol}
+    if rules.expire_taker:
+        params["selfTradePreventionMode"] = "EXPIRE_TAKER"
+    working, pending = order.working, order.pending
+    if pending is None:
+        return "/api/v3/order", params | {
+            "side": working.side.name,
+            "type": "LIMIT",
+            "timeInForce": "GTC",
+            "quantity": money.text(working.quantity),
+            "price": money.text(working.price),
+            "newClientOrderId": working.client_id,
+            "newOrderRespType": "FULL",
+        }
+    params |= {"listClientOrderId": f"o{order.order_id}l", "newOrderRespType": "RESULT"}
+    params |= _leg_params("working", working) | _leg_params("pending", pending)
+    sides = (working.side, pending.side)
+    if rules.instrument.opo_allowed and sides == (Side.BUY, Side.SELL):
+        del params["pendingQuantity"]  # the SELL takes what was received (architecture 5.10)
+        return "/api/v3/orderList/opo", params
+    return "/api/v3/orderList/oto", params
+
+
+def _leg_params(prefix: str, leg: Leg) -> Params:
+    return {
+        f"{prefix}Type": "LIMIT",
+        f"{prefix}Side": leg.side.name,
+        f"{prefix}Price": money.text(leg.price),
+        f"{prefix}Quantity": money.text(leg.quantity),
+        f"{prefix}TimeInForce": "GTC",
+        f"{prefix}ClientOrderId": leg.client_id,
+    }
+
+
+# ------------------------------------------------------------------ exchange info
+
+
+def rules(answer: Any, symbol: str) -> Rules:
+    """The symbol's entry of exchange info (binance-spot 2.2, 2.3)."""
+    for row in rows_of(row_of(answer, "exchangeInfo").get("symbols"), "symbols"):
+        if row.get("symbol") == symbol:
+            modes = row.get("allowedSelfTradePreventionModes")
+            return Rules(_instrument(row), isinstance(modes, list) and "EXPIRE_TAKER" in modes)
+    raise VenueRefused("unknown_symbol", f"Spot does not list {symbol}")
+
+
+def _instrument(row: Row) -> Instrument:
+    filters: Mapping[str, Row] = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
+    price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
+    band = filters.get("PERCENT_PRICE_BY_SIDE", {})
+    plain = filters.get("PERCENT_PRICE", {})
+    base, status = id_of(row, "baseAsset"), text_of(row, "status")
+    quote_precision = whole_of(row, "quotePrecision", 8)
+    base_precision = whole_of(row, "baseAssetPrecision", 8)
+    return Instrument(
+        venue=Venue.SPOT,
+        symbol=id_of(row, "symbol"),
+        token=base,
+        base_asset=base,
+        quote_asset=id_of(row, "quoteAsset"),
+        status=InstrumentStatus.TRADING if status == "TRADING" else InstrumentStatus.HALTED,
+        # A filter part of 0 is off; then the asset's precision is the grid.
+        tick_size=positive_of(price, "tickSize") or Decimal(1).scaleb(-quote_precision),
+        step_size=positive_of(lot, "stepSize") or Decimal(1).scaleb(-base_precision),
+        min_price=amount_of(price, "minPrice", ZERO),
+        max_price=positive_of(price, "maxPrice"),
+        min_quantity=amount_of(lot, "minQty", ZERO),
+        max_quantity=positive_of(lot, "maxQty"),
+        min_notional=amount_of(notional, "minNotional", ZERO),
+        max_notional=positive_of(notional, "maxNotional"),
+        bid_multiplier_down=positive_of(band, "bidMultiplierDown") or positive_of(plain, "multiplierDown"),
+        bid_multiplier_up=positive_of(band, "bidMultiplierUp") or positive_of(plain, "multiplierUp"),
+        ask_multiplier_down=positive_of(band, "askMultiplierDown") or positive_of(plain, "multiplierDown"),
+        ask_multiplier_up=positive_of(band, "askMultiplierUp") or positive_of(plain, "multiplierUp"),
+        max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
+        max_num_order_lists=whole_of(filters.get("MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0),
+        oto_allowed=row.get("otoAllowed") is True,
+        opo_allowed=row.get("otoAllowed") is True and row.get("opoAllowed") is True,
+        base_precision=base_precision,
+        quote_precision=quote_precision,
+    )
