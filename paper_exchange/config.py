@@ -76,8 +76,20 @@ class TokenSettings(Strict):
     total_supply: Positive = Decimal(1000000)
 
 
+class PriceRange(Strict):
+    """The PRICE_RANGE execution rule: multipliers of the reference price (binance-spot 2.4)."""
+
+    bid_up: Positive | None = None
+    bid_down: Positive | None = None
+    ask_up: Positive | None = None
+    ask_down: Positive | None = None
+
+
 class Instrument(Strict):
-    """A symbol with the filters the venue publishes for it."""
+    """A symbol with the filters the venue publishes for it.
+
+    `reference_price`: it never had one, has none now (null), or has the path's price as one.
+    """
 
     venue: VenueName
     symbol: str
@@ -95,11 +107,18 @@ class Instrument(Strict):
     percent_up: Positive
     max_num_orders: Annotated[int, Field(gt=0)] = 200
     max_num_order_lists: Annotated[int, Field(gt=0)] = 20
+    max_num_order_amends: Annotated[int, Field(ge=0)] = 10
+    max_position: Positive | None = None
+    permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)
+    reference_price: Literal["never", "null", "path"] = "never"
+    price_range: PriceRange | None = None
     price_precision: int = 8
     base_precision: int = 8
     quote_precision: int = 8
     oto_allowed: bool = True
     opo_allowed: bool = True
+    cancel_replace_allowed: bool = True
+    amend_allowed: bool = True
     default_stp: StpMode = "NONE"
     allowed_stp: tuple[StpMode, ...] = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
     path: PathSettings
@@ -150,7 +169,9 @@ class SpotSettings(VenueSettings):
     """Limits, and switches for what binance-spot marks as unknown.
 
     `filled_leg_in_cancel`: whether cancelling a list repeats a leg that had filled;
-    `stream_errors`: whether a market stream's error stands flat or under `error`.
+    `stream_errors`: whether a market stream's error stands flat or under `error`;
+    `database_lag_seconds`: how far reads that the venue answers from its database are behind;
+    `max_assets`: what MAX_ASSET lets an order be worth, by asset.
     """
 
     weight_limit_per_minute: Annotated[int, Field(gt=0)] = 6000
@@ -167,6 +188,12 @@ class SpotSettings(VenueSettings):
     unknown_list_code: int = -2018
     unknown_method_code: int = -1020
     hmac_logon_code: int = -4056
+    unknown_amend_text: str = "Unknown order sent."
+    exchange_max_num_orders: Annotated[int, Field(gt=0)] | None = None
+    exchange_max_num_order_lists: Annotated[int, Field(gt=0)] | None = None
+    max_assets: dict[str, Positive] = {}
+    database_lag_seconds: NotNegative = Decimal(0)
+    archive_days: Annotated[int, Field(gt=0)] = 90
     stream_errors: Literal["flat", "nested"] = "flat"
     stream_messages_per_second: Annotated[int, Field(gt=0)] = 5
     connection_seconds: Annotated[int, Field(gt=0)] = 86_400

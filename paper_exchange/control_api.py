@@ -36,6 +36,9 @@ class AccountBody(_Body):
     key_kind: KeyKind | None = None
     public_key: Annotated[str, Field(max_length=4096)] = ""
     balances: dict[str, Annotated[Amount, Field(ge=0)]] | None = None
+    permissions: tuple[str, ...] | None = None
+    key_trades: bool | None = None
+    trade_group: Annotated[int, Field(ge=-1)] | None = None
 
     @model_validator(mode="after")
     def keys_fit_the_venue(self) -> "AccountBody":
@@ -90,6 +93,7 @@ class ControlApi:
             ("GET", "trades"): self._trades,
             ("POST", "price"): self._price,
             ("POST", "deposit"): self._deposit,
+            ("POST", "lock"): self._lock,
             ("POST", "orders"): self._place,
             ("GET", "faults"): lambda _: self._faults(),
             ("POST", "faults"): self._add_fault,
@@ -142,7 +146,10 @@ class ControlApi:
         )
         if body.key_kind is not None:
             account.credential |= {"kind": body.key_kind, "public_key": body.public_key}
-            self._exchange.save_account(account)
+        for name in ("permissions", "key_trades", "trade_group"):
+            if getattr(body, name) is not None:
+                setattr(account, name, getattr(body, name))
+        self._exchange.save_account(account)
         return {
             "user_id": account.user_id,
             "venue": account.venue,
@@ -166,6 +173,13 @@ class ControlApi:
         body = DepositBody.model_validate(decode(request.body))
         account = self._account(body.user_id, body.venue)
         self._exchange.deposit(account, body.asset, body.amount)
+        return {"user_id": account.user_id, "venue": account.venue, "balances": _balances(account)}
+
+    def _lock(self, request: Request) -> Row:
+        """Another product of the venue takes hold of an account's funds, or lets go of them."""
+        body = DepositBody.model_validate(decode(request.body))
+        account = self._account(body.user_id, body.venue)
+        self._exchange.lock_elsewhere(account, body.asset, body.amount)
         return {"user_id": account.user_id, "venue": account.venue, "balances": _balances(account)}
 
     def _place(self, request: Request) -> Row:

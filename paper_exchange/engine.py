@@ -8,7 +8,7 @@ from collections import deque
 from decimal import Decimal
 
 from paper_exchange import self_trade
-from paper_exchange.accounts import credit, free_of, lock, spend_locked, unlock
+from paper_exchange.accounts import free_of, unlock
 from paper_exchange.config import Instrument
 from paper_exchange.filters import check_notional, check_price, check_quantity
 from paper_exchange.market import Market
@@ -16,9 +16,9 @@ from paper_exchange.match_faults import MatchFaults
 from paper_exchange.matching import Quote, crosses, opposite
 from paper_exchange.model import (
     OPEN,
+    Amendment,
     BookEvent,
     Execution,
-    Fill,
     Order,
     OrderList,
     PreventedMatch,
@@ -27,14 +27,15 @@ from paper_exchange.model import (
     Side,
     Status,
 )
-from paper_exchange.numbers import ZERO, cut, floor_to, half_up, product
+from paper_exchange.numbers import ZERO, cut, floor_to, product
 from paper_exchange.order_lists import (
     is_triggered_by,
     release_quantity,
     releases_after_cancel,
-    reserve_for_pending,
     sibling_status,
 )
+from paper_exchange.price_range import OUT_OF_RANGE, Band, band_of
+from paper_exchange.settlement import Settlement
 from paper_exchange.state import State
 from paper_exchange.tape import Match, aggregate
 
@@ -51,24 +52,8 @@ class Engine:
     def __init__(self, state: State, faults: MatchFaults) -> None:
         self._state = state
         self._faults = faults
+        self.settlement = Settlement(state)
         self._releases: deque[OrderList] = deque()
-
-    # Funds.
-
-    def funds_of(self, order: Order) -> tuple[str, Decimal]:
-        """The asset an order locks, and how much for what is still open of it."""
-        instrument = self._state.markets[order.symbol].instrument
-        if order.side == "SELL":
-            return instrument.base, order.open_quantity
-        return instrument.quote, cut(product(order.price, order.open_quantity), instrument.quote_precision)
-
-    def lock_funds(self, order: Order) -> None:
-        """Lock what the order needs, or raise Refused with nothing changed."""
-        asset, needed = self.funds_of(order)
-        account = self._state.accounts.owner(order.account)
-        lock(account, asset, needed)
-        order.locked += needed
-        self._state.touch_account(account, asset)
 
     # Time.
 
@@ -98,12 +83,17 @@ class Engine:
             share = order.open_quantity * state.rng.randint(10, 90) / 100
             keep = max(floor_to(share, market.instrument.step_size), market.instrument.step_size)
             market.book.thin_house(order.side, order.price, keep)
-        reachable = market.book.available(order.side, order.price)
-        if order.time_in_force == "FOK" and reachable < order.open_quantity:
-            return self.end(order, Status.EXPIRED, "UNFILLED_FOK_ORDER_EXPIRED")
-        self._sweep(market, order)
+        band = band_of(market, order.side)
+        if order.time_in_force == "FOK":
+            if market.book.available(order.side, order.price) < order.open_quantity:
+                return self.end(order, Status.EXPIRED, "UNFILLED_FOK_ORDER_EXPIRED")
+            if band is not None and band.stops(market.book, order):
+                return self.end(order, Status.EXPIRED, OUT_OF_RANGE)
+        stopped = self._sweep(market, order, band)
         if order.status in OPEN:
-            if order.kind == "MARKET":
+            if stopped:
+                self.end(order, Status.EXPIRED, OUT_OF_RANGE)
+            elif order.kind == "MARKET":
                 self.end(order, Status.EXPIRED, "INSUFFICIENT_LIQUIDITY")
             elif order.time_in_force == "IOC":
                 self.end(order, Status.EXPIRED, "UNFILLED_IOC_QUANTITY_EXPIRED")
@@ -117,6 +107,31 @@ class Engine:
         """Put what is open of an order on the book, at its place in time."""
         quote = Quote(order.side, order.price, order.open_quantity, order.priority or 0, order)
         self._state.markets[order.symbol].book.add(quote)
+
+    def amend(self, order: Order, quantity: Decimal, client_id: str) -> None:
+        """Reduce an order's quantity at its place in time; one that has traded so much already ends."""
+        state, market = self._state, self._state.markets[order.symbol]
+        account = state.accounts.owner(order.account)
+        amended = Amendment(
+            state.world.event_id + 1, order.client_id, client_id, order.quantity, quantity, state.now_ms
+        )
+        order.client_id = client_id
+        order.quantity = max(quantity, order.executed)
+        order.amendments = (*order.amendments, amended)
+        if order.locked:
+            asset, needed = self.settlement.funds_of(order)
+            unlock(account, asset, order.locked - needed)
+            order.locked = needed
+            state.touch_account(account, asset)
+        if order.priority is not None and order.open_quantity:
+            market.book.shrink_order(order, order.open_quantity)
+            state.touch_market(market)
+            state.announce(BookEvent(order.symbol, state.now_ms))
+        state.announce_order(order, "REPLACED")
+        if order.list_id is not None and amended.old_client_id != client_id:
+            state.announce_list(state.lists[order.list_id], updated=True)
+        if not order.open_quantity:
+            self.end(order, Status.EXPIRED)
 
     def would_match(self, symbol: str, side: Side, price: Decimal) -> bool:
         best = self._state.markets[symbol].book.best(opposite(side))
@@ -134,12 +149,17 @@ class Engine:
 
     # Trading.
 
-    def _sweep(self, market: Market, taker: Order) -> None:
+    def _sweep(self, market: Market, taker: Order, band: Band | None) -> bool:
+        """Take what the order can; True if the price range rule ended it."""
         matches: list[Match] = []
+        stopped = False
         self._state.world.sweep_id += 1
         while taker.status in OPEN:
             maker = market.book.best(opposite(taker.side))
             if maker is None or not crosses(taker.side, taker.price, maker.price):
+                break
+            if band is not None and not band.holds(maker.price):
+                stopped = True
                 break
             if maker.order is not None and self._prevent(taker, maker.order):
                 continue
@@ -148,6 +168,7 @@ class Engine:
                 break
             matches.append(self._match(market, taker, maker, quantity))
         self._print(market, matches, taker.side)
+        return stopped
 
     def _quote_for_house(self, market: Market, side: Side, price: Decimal, quantity: Decimal) -> None:
         matches: list[Match] = []
@@ -181,7 +202,7 @@ class Engine:
         if not self_trade.is_prevented(taker, *owners):
             return False
         record = self._state.markets[taker.symbol].record
-        prevention = self_trade.prevented_match(taker, maker, record.prevented_id)
+        prevention = self_trade.prevented_match(taker, maker, record.prevented_id, self._state.now_ms)
         record.prevented_id += 1
         for order in (maker, taker):
             order.prevented_matches = (*order.prevented_matches, prevention)
@@ -194,81 +215,16 @@ class Engine:
         """Trade at the maker's price; settle both users' sides, then see who is filled."""
         match = self._next_match(market, maker.price, quantity)
         if taker is not None:
-            fill = self._settle(market, taker, match, maker=False, counter=maker.order)
+            fill = self.settlement.settle(market, taker, match, maker=False, counter=maker.order)
             if maker.order is not None:
                 self._state.oracle.see(fill, maker.order.account)
         if maker.order is not None:
-            self._settle(market, maker.order, match, maker=True, counter=taker)
+            self.settlement.settle(market, maker.order, match, maker=True, counter=taker)
         market.book.take(maker, quantity)
         for order in (taker, maker.order):
             if order is not None:
                 self._after_trade(order)
         return match
-
-    def _settle(
-        self, market: Market, order: Order, match: Match, *, maker: bool, counter: Order | None
-    ) -> Fill:
-        """Move the money of one side; the fee comes out of what the trade delivers."""
-        instrument, settings = market.instrument, self._state.settings(order.symbol)
-        account = self._state.accounts.owner(order.account)
-        order.executed += match.quantity
-        order.quote += match.quote
-        paid_asset, still_needed = self.funds_of(order)
-        if order.side == "BUY":
-            paid, received, rate = match.quote, match.quantity, settings.buyer_fee
-            received_asset, places = instrument.base, instrument.base_precision
-        else:
-            paid, received, rate = match.quantity, match.quote, settings.seller_fee
-            received_asset, places = instrument.quote, instrument.quote_precision
-        spend_locked(account, paid_asset, paid)
-        unlock(account, paid_asset, order.locked - paid - still_needed)
-        order.locked = still_needed
-        fee = min(half_up(product(received, rate), places), received)
-        credit(account, received_asset, received - fee)
-        order.fee += fee
-        order.status = Status.FILLED if order.open_quantity == 0 else Status.PARTIALLY_FILLED
-        self._reserve(order, received_asset, received - fee)
-        fill = self._record_fill(order, match, fee, received_asset, maker=maker, counter=counter)
-        self._state.touch_account(account, paid_asset, received_asset)
-        self._state.touch_order(order)
-        self._state.announce_order(order, "TRADE", fill)
-        return fill
-
-    def _reserve(self, order: Order, asset: str, received: Decimal) -> None:
-        if order.list_id is None or order.leg != "working":
-            return
-        order_list = self._state.lists[order.list_id]
-        kept = reserve_for_pending(order_list, received)
-        if kept:
-            lock(self._state.accounts.owner(order.account), asset, kept)
-            order_list.reserved += kept
-            self._state.touch_list(order_list)
-
-    def _record_fill(
-        self, order: Order, match: Match, fee: Decimal, fee_asset: str, *, maker: bool, counter: Order | None
-    ) -> Fill:
-        world = self._state.world
-        world.fill_id += 1
-        fill = Fill(
-            fill_id=world.fill_id,
-            match_id=match.match_id,
-            sweep_id=world.sweep_id,
-            order_id=order.order_id,
-            account=order.account,
-            symbol=order.symbol,
-            side=order.side,
-            price=match.price,
-            quantity=match.quantity,
-            quote=match.quote,
-            fee=fee,
-            fee_asset=fee_asset,
-            maker=maker,
-            last=order.status is Status.FILLED,
-            time_ms=self._state.now_ms,
-            counter_order_id=counter.order_id if counter else None,
-        )
-        self._state.add_fill(fill)
-        return fill
 
     def _print(self, market: Market, matches: list[Match], taker_side: Side) -> None:
         """Put a sweep on the tape, one public trade a price."""
@@ -284,7 +240,7 @@ class Engine:
         state = self._state
         market = state.markets[order.symbol]
         account = state.accounts.owner(order.account)
-        asset, _ = self.funds_of(order)
+        asset, _ = self.settlement.funds_of(order)
         unlock(account, asset, order.locked)
         order.locked = ZERO
         order.status = status
@@ -357,7 +313,7 @@ class Engine:
         self._free_reserve(order_list)
         if order_list.kind == "OTO":
             others = ZERO
-        asset, _ = self.funds_of(pending)
+        asset, _ = self.settlement.funds_of(pending)
         unlock(account, asset, pending.locked)
         pending.locked = ZERO
         pending.quantity = release_quantity(order_list, working, pending, instrument, settings, others)
@@ -366,7 +322,7 @@ class Engine:
             if self._faults.refuses_release(pending):
                 raise Refused(Refusal.NOT_TRADING)
             self._check_release(instrument, pending)
-            self.lock_funds(pending)
+            self.settlement.lock_funds(pending)
         except Refused:
             self.end(pending, Status.EXPIRED, "REJECTED")
             return None

@@ -11,17 +11,14 @@ import heapq
 import random
 import string
 from decimal import Decimal
-from typing import NamedTuple
 
-import msgspec
-
-from paper_exchange.accounts import credit
+from paper_exchange.accounts import credit, lock, unlock
 from paper_exchange.admission import Admission
 from paper_exchange.conditions import Conditions
 from paper_exchange.config import Config
 from paper_exchange.engine import Engine
 from paper_exchange.faults import Faults
-from paper_exchange.filters import check_price
+from paper_exchange.filters import check_order, check_price
 from paper_exchange.market import Market
 from paper_exchange.match_faults import MatchFaults
 from paper_exchange.model import (
@@ -31,25 +28,17 @@ from paper_exchange.model import (
     NewList,
     NewOrder,
     Order,
-    OrderList,
     Refusal,
     Refused,
     Status,
     VenueName,
 )
-from paper_exchange.numbers import ZERO, floor_to
+from paper_exchange.numbers import ZERO
+from paper_exchange.records import PlacedList, Records
 from paper_exchange.state import Sink, State
 from paper_exchange.store import Store
 
 _LETTERS = string.ascii_letters + string.digits
-
-
-class PlacedList(NamedTuple):
-    """A list as the placement answer shows it: before any release."""
-
-    order_list: OrderList
-    working: Order
-    pending: Order
 
 
 class Exchange:
@@ -72,6 +61,7 @@ class Exchange:
         self._engine = Engine(self.state, self._match_faults)
         self.conditions = Conditions(self.state, faults)
         self._admission = Admission(self.state, self._engine, self.conditions)
+        self._records = Records(self.state, self._engine, self._admission)
         self._arrivals: list[tuple[int, int]] = []
         self._resume()
         self.state.flush()
@@ -164,10 +154,10 @@ class Exchange:
     def place(self, account: Account, terms: NewOrder) -> Order:
         """Accept an order; its state when the answer leaves."""
         if terms.kind == "MARKET":
-            terms = self._price_market(account, terms)
+            terms = self._records.price_market(account, terms)
         self._admission.check_order(account, terms)
-        order = self._new_order(account, terms, Status.NEW)
-        self._engine.lock_funds(order)
+        order = self._records.new_order(account, terms, Status.NEW)
+        self._engine.settlement.lock_funds(order)
         self._accept(order)
         self._enter(order)
         answer = copy.copy(order)
@@ -178,10 +168,10 @@ class Exchange:
     def place_list(self, account: Account, terms: NewList) -> PlacedList:
         """Accept a working and a pending leg; both are checked before either exists."""
         self._admission.check_list(account, terms)
-        order_list, working, pending = self._new_list(account, terms)
-        self._engine.lock_funds(working)
+        order_list, working, pending = self._records.new_list(account, terms)
+        self._engine.settlement.lock_funds(working)
         if pending.quantity and self.state.settings(working.symbol).reserve_pending:
-            self._engine.lock_funds(pending)
+            self._engine.settlement.lock_funds(pending)
         self.state.lists[order_list.list_id] = order_list
         self.state.touch_list(order_list)
         self._accept(working)
@@ -211,6 +201,36 @@ class Exchange:
         self._settle_releases()
         self.state.flush()
         return [copy.copy(leg) for leg in legs if leg.status not in OPEN]
+
+    def amend(self, account: Account, order: Order, quantity: Decimal, client_id: str) -> Order:
+        """Reduce an open order in place; what it is then (binance-spot 3.6)."""
+        self._admission.check_amend(account, order, quantity, client_id)
+        self._engine.amend(order, quantity, client_id)
+        answer = copy.copy(order)
+        self._settle_releases()
+        self.state.flush()
+        return answer
+
+    def check_terms(self, terms: NewOrder) -> None:
+        """The filters that need neither the account nor the book."""
+        if not terms.quote_wanted:
+            market = self.state.markets[terms.symbol]
+            check_order(market.instrument, terms, market.percent_reference)
+
+    def lock_elsewhere(self, account: Account, asset: str, amount: Decimal) -> None:
+        """Another product of the venue locks so much, or with a negative amount lets go of it."""
+        held = account.locked_elsewhere.get(asset, ZERO) + amount
+        if held < 0:
+            raise Refused(Refusal.INSUFFICIENT_BALANCE, asset)
+        if amount > 0:
+            lock(account, asset, amount)
+        else:
+            unlock(account, asset, -amount)
+        account.locked_elsewhere[asset] = held
+        self.state.touch_account(account)
+        balance = (account.free[asset], account.locked[asset])
+        self.state.announce(BalanceEvent(account.key, {asset: balance}, self.now_ms, locked_elsewhere=amount))
+        self.state.flush()
 
     def _fill_on_the_way(self, order: Order) -> None:
         """A fault can fill an order while its cancel travels; the cancel then finds what is left of it."""
@@ -257,59 +277,6 @@ class Exchange:
         return "".join(self.state.rng.choices(_LETTERS, k=22))
 
     # Acceptance.
-
-    def _price_market(self, account: Account, terms: NewOrder) -> NewOrder:
-        """A market order's worst price, and its quantity if it only says how much quote it wants."""
-        instrument = self.market(terms.symbol, account.venue).instrument
-        quantity = terms.quantity
-        if not quantity:
-            best = self._engine.market_price(terms.symbol, terms.side, ZERO)
-            worst = self._engine.market_price(terms.symbol, terms.side, terms.quote_wanted / best)
-            quantity = floor_to(terms.quote_wanted / worst, instrument.step_size)
-        price = self._engine.market_price(terms.symbol, terms.side, quantity)
-        return msgspec.structs.replace(terms, price=price, quantity=quantity)
-
-    def _new_order(self, account: Account, terms: NewOrder, status: Status) -> Order:
-        now = self.state.now_ms
-        self.state.world.order_id += 1
-        return Order(
-            order_id=self.state.world.order_id,
-            account=account.key,
-            symbol=terms.symbol,
-            side=terms.side,
-            price=terms.price,
-            quantity=terms.quantity,
-            status=status,
-            created_ms=now,
-            updated_ms=now,
-            client_id=terms.client_id,
-            kind=terms.kind,
-            time_in_force=terms.time_in_force,
-            stp=terms.stp,
-            working_ms=now if status is Status.NEW else None,
-            strategy=dict(terms.strategy),
-            quote_wanted=terms.quote_wanted,
-        )
-
-    def _new_list(self, account: Account, terms: NewList) -> PlacedList:
-        """A list's records; nothing is entered yet."""
-        working = self._new_order(account, terms.working, Status.NEW)
-        pending = self._new_order(account, terms.pending, Status.PENDING)
-        self.state.world.list_id += 1
-        order_list = OrderList(
-            list_id=self.state.world.list_id,
-            account=account.key,
-            symbol=working.symbol,
-            kind=terms.kind,
-            working_id=working.order_id,
-            pending_id=pending.order_id,
-            client_id=terms.client_id,
-            created_ms=self.state.now_ms,
-            sized_by_receipt=not terms.pending.quantity,
-        )
-        working.list_id = pending.list_id = order_list.list_id
-        working.leg, pending.leg = "working", "pending"
-        return PlacedList(order_list, working, pending)
 
     def _accept(self, order: Order) -> None:
         self.state.index(order)

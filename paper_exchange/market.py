@@ -62,6 +62,18 @@ class Market:
         """The last public trade's price, or where the path stands before any."""
         return self.tape.trades[-1].price if self.tape.trades else self.on_grid(self.path_price, "BUY")
 
+    @property
+    def reference_price(self) -> Decimal | None:
+        """What the venue calls the symbol's reference price; None if it has none now."""
+        if self.instrument.reference_price != "path":
+            return None
+        return self.on_grid(self.path_price, "BUY")
+
+    @property
+    def percent_reference(self) -> Decimal:
+        """What PERCENT_PRICE measures from: the reference price, else the last one (binance-spot 2.3)."""
+        return self.reference_price or self.last_price
+
     def on_grid(self, price: Decimal, side: Side) -> Decimal:
         """The price on the tick grid, rounded away from the other side."""
         tick = self.instrument.tick_size

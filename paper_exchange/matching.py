@@ -60,6 +60,13 @@ class Book:
                 return self.remove(quote)
         return None
 
+    def shrink_order(self, order: Order, quantity: Decimal) -> None:
+        """Leave so much of a resting order on the book, at its place."""
+        for quote in self._sides[order.side]:
+            if quote.order is order:
+                quote.quantity = quantity
+                self.update_id += 1
+
     def clear_house(self, side: Side | None = None) -> None:
         for name, queue in self._sides.items():
             if side in (None, name):

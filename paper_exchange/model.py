@@ -16,7 +16,7 @@ Side = Literal["BUY", "SELL"]
 ListKind = Literal["OTO", "OPO"]
 Leg = Literal["working", "pending"]
 OrderKind = Literal["LIMIT", "LIMIT_MAKER", "MARKET"]
-Execution = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION"]
+Execution = Literal["NEW", "TRADE", "CANCELED", "REPLACED", "EXPIRED", "TRADE_PREVENTION"]
 StpMode = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 
@@ -55,6 +55,15 @@ class Refusal(StrEnum):
     UNKNOWN_ORDER = "unknown_order"
     PENDING_NOT_CANCELLABLE = "pending_not_cancellable"
     NO_LIQUIDITY = "no_liquidity"
+    NOT_PERMITTED = "not_permitted"
+    MAX_POSITION = "max_position"
+    MAX_ASSET = "max_asset"
+    EXCHANGE_MAX_NUM_ORDERS = "exchange_max_num_orders"
+    EXCHANGE_MAX_NUM_ORDER_LISTS = "exchange_max_num_order_lists"
+    AMEND_NOT_ALLOWED = "amend_not_allowed"
+    AMEND_UPWARD = "amend_upward"
+    AMEND_OF_NOTHING = "amend_of_nothing"
+    MAX_NUM_ORDER_AMENDS = "max_num_order_amends"
 
 
 class Refused(Exception):
@@ -67,7 +76,11 @@ class Refused(Exception):
 
 
 class Account(msgspec.Struct):
-    """One user's money at one venue; `managed` marks it for the self-match oracle."""
+    """One user's money at one venue; `managed` marks it for the self-match oracle.
+
+    `permissions` say which symbols it may trade, `key_trades` whether its API key may trade at all,
+    `locked_elsewhere` what of `locked` another product of the venue holds.
+    """
 
     user_id: str
     venue: VenueName
@@ -79,6 +92,9 @@ class Account(msgspec.Struct):
     listen_key: str = ""
     listen_key_until_ms: int = 0
     trade_group: int = -1
+    permissions: tuple[str, ...] = ("SPOT",)
+    key_trades: bool = True
+    locked_elsewhere: dict[str, Decimal] = {}
 
     @property
     def key(self) -> str:
@@ -94,6 +110,19 @@ class PreventedMatch(msgspec.Struct, frozen=True):
     price: Decimal
     taker_quantity: Decimal
     maker_quantity: Decimal
+    mode: StpMode = "NONE"
+    time_ms: int = 0
+
+
+class Amendment(msgspec.Struct, frozen=True):
+    """An order's quantity reduced in place (binance-spot 3.6)."""
+
+    execution_id: int
+    old_client_id: str
+    new_client_id: str
+    old_quantity: Decimal
+    new_quantity: Decimal
+    time_ms: int
 
 
 class Order(msgspec.Struct):
@@ -130,6 +159,7 @@ class Order(msgspec.Struct):
     strategy: dict[str, int] = {}
     quote_wanted: Decimal = Decimal(0)
     prevented_matches: tuple[PreventedMatch, ...] = ()
+    amendments: tuple[Amendment, ...] = ()
 
     @property
     def open_quantity(self) -> Decimal:
@@ -213,12 +243,13 @@ class OrderEvent(msgspec.Struct, frozen=True):
 
 
 class ListEvent(msgspec.Struct, frozen=True):
-    """A list began, moved on or ended."""
+    """A list began, moved on or ended; `updated`: a leg of it was amended."""
 
     order_list: OrderList
     working: Order
     pending: Order
     time_ms: int
+    updated: bool = False
 
 
 class BalanceEvent(msgspec.Struct, frozen=True):
@@ -228,6 +259,7 @@ class BalanceEvent(msgspec.Struct, frozen=True):
     balances: dict[str, tuple[Decimal, Decimal]]
     time_ms: int
     deposit: Decimal | None = None
+    locked_elsewhere: Decimal | None = None
 
 
 class AggTrade(msgspec.Struct, frozen=True):

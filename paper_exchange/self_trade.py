@@ -22,7 +22,7 @@ def ending(taker: Order, maker: Order) -> list[Order]:
     return [*ends, taker] if taker.stp in TAKER_ENDS else ends
 
 
-def prevented_match(taker: Order, maker: Order, prevented_id: int) -> PreventedMatch:
+def prevented_match(taker: Order, maker: Order, prevented_id: int, now_ms: int) -> PreventedMatch:
     """What the venue remembers of it; zero for a side that goes on."""
     return PreventedMatch(
         prevented_id=prevented_id,
@@ -31,4 +31,6 @@ def prevented_match(taker: Order, maker: Order, prevented_id: int) -> PreventedM
         price=maker.price,
         taker_quantity=taker.open_quantity if taker.stp in TAKER_ENDS else ZERO,
         maker_quantity=maker.open_quantity if taker.stp in MAKER_ENDS else ZERO,
+        mode=taker.stp,
+        time_ms=now_ms,
     )

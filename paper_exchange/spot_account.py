@@ -11,8 +11,9 @@ from paper_exchange import spot_reports as reports
 from paper_exchange.accounts import free_of, locked_of
 from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange
-from paper_exchange.model import Account, Fill, Order, OrderList, Status
+from paper_exchange.model import OPEN, Account, Fill, Order, OrderList, Status
 from paper_exchange.numbers import padded
+from paper_exchange.spot_database import SpotDatabase
 from paper_exchange.spot_errors import SpotError, bad_combination, too_far
 from paper_exchange.spot_finding import SpotFinding
 from paper_exchange.spot_limits import SpotLimits
@@ -37,8 +38,11 @@ MY_TRADES: tuple[set[str], ...] = (
 class SpotAccountData:
     """What an account may read about itself."""
 
-    def __init__(self, exchange: Exchange, limits: SpotLimits, finding: SpotFinding) -> None:
+    def __init__(
+        self, exchange: Exchange, limits: SpotLimits, finding: SpotFinding, database: SpotDatabase
+    ) -> None:
         self._exchange = exchange
+        self._database = database
         self._settings = exchange.state.config.spot
         self._limits = limits
         self._finding = finding
@@ -62,7 +66,7 @@ class SpotAccountData:
         row: Row = {f"{name}Commission": _bips(rate) for name, rate in rates.items()}
         row |= {
             "commissionRates": rates,
-            "canTrade": True,
+            "canTrade": account.key_trades,
             "canWithdraw": True,
             "canDeposit": True,
             "brokered": False,
@@ -71,7 +75,7 @@ class SpotAccountData:
             "updateTime": Ms(self._updated_ms(account)),
             "accountType": "SPOT",
             "balances": rows,
-            "permissions": ["SPOT"],
+            "permissions": list(account.permissions),
             "uid": crc32(account.key.encode()),
         }
         return row | ({"tradeGroupId": account.trade_group} if account.trade_group != -1 else {})
@@ -111,7 +115,19 @@ class SpotAccountData:
         order = self._finding.order_of(account, symbol, selector)
         if order is None:
             raise SpotError(-2013, "Order does not exist.")
+        if self._is_archived(order):
+            raise SpotError(
+                -2026,
+                "Order was canceled or expired with no executed qty over "
+                f"{self._settings.archive_days} days ago and has been archived.",
+            )
         return reports.queried(order, instrument)
+
+    def _is_archived(self, order: Order) -> bool:
+        """Ended long ago with nothing executed (binance-spot 3.3)."""
+        if order.status in OPEN or order.executed:
+            return False
+        return order.updated_ms < self._exchange.now_ms - self._settings.archive_days * DAY_MS
 
     def open_orders(self, account: Account, params: Params) -> list[Row]:
         symbol = params.text("symbol") or None
@@ -129,7 +145,9 @@ class SpotAccountData:
         since, until = _span(params)
         limit = params.limit(500, 1000)
         params.finish()
-        orders = [o for o in self._exchange.state.by_account[account.key] if o.symbol == instrument.symbol]
+        every = self._exchange.state.by_account[account.key]
+        known = [self._database.order(o) for o in every if o.symbol == instrument.symbol]
+        orders = [order for order in known if order is not None and not self._is_archived(order)]
         if first is not None:
             orders = [order for order in orders if order.order_id >= first][:limit]
         else:
@@ -179,7 +197,8 @@ class SpotAccountData:
     def order_list(self, account: Account, params: Params) -> Row:
         selector = self._finding.read_list_selector(params, "origClientOrderId")
         params.finish()
-        order_list = self._finding.list_of(account, selector, strict=False)
+        found = self._finding.list_of(account, selector, strict=False)
+        order_list = None if found is None else self._database.order_list(found)
         if order_list is None:
             raise SpotError(self._settings.unknown_list_code, "Order list does not exist.")
         return self._list_row(order_list)
@@ -195,7 +214,8 @@ class SpotAccountData:
         since, until = _span(params)
         limit = params.limit(500, 1000)
         params.finish()
-        lists = self._finding.lists(account)
+        known = [self._database.order_list(found) for found in self._finding.lists(account)]
+        lists = [found for found in known if found is not None]
         if from_id is not None:
             lists = [found for found in lists if found.list_id >= from_id][:limit]
         else:

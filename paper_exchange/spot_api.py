@@ -6,7 +6,8 @@ spot_calls.py; here stands how REST spells it.
 
 from paper_exchange.http import Answer, Request, Response
 from paper_exchange.spot_auth import Claim, signature_in, signed_part
-from paper_exchange.spot_calls import Call, Endpoint, SpotCalls
+from paper_exchange.spot_calls import Call, SpotCalls
+from paper_exchange.spot_endpoints import ROUTES, Endpoint
 from paper_exchange.spot_errors import SpotError
 from paper_exchange.spot_params import Params, pairs_of
 from paper_exchange.spot_wire import UNITS
@@ -14,39 +15,6 @@ from paper_exchange.spot_wire import UNITS
 ROOT = "/api/v3/"
 # Listen keys were switched off in 2026; an nginx page answers (binance-spot 6).
 REMOVED = ("userDataStream",)
-
-ROUTES: dict[tuple[str, str], str] = {
-    ("GET", "ping"): "ping",
-    ("GET", "time"): "time",
-    ("GET", "exchangeInfo"): "exchange_info",
-    ("GET", "depth"): "depth",
-    ("GET", "trades"): "trades",
-    ("GET", "historicalTrades"): "trades",
-    ("GET", "aggTrades"): "agg_trades",
-    ("GET", "klines"): "klines",
-    ("GET", "uiKlines"): "klines",
-    ("GET", "avgPrice"): "avg_price",
-    ("GET", "ticker/price"): "ticker_price",
-    ("GET", "ticker/bookTicker"): "book_ticker",
-    ("GET", "ticker/24hr"): "ticker_24hr",
-    ("POST", "order"): "place_order",
-    ("POST", "order/test"): "test_order",
-    ("DELETE", "order"): "cancel_order",
-    ("GET", "order"): "order",
-    ("GET", "openOrders"): "open_orders",
-    ("DELETE", "openOrders"): "cancel_open_orders",
-    ("GET", "allOrders"): "all_orders",
-    ("GET", "myTrades"): "my_trades",
-    ("POST", "orderList/oto"): "place_oto",
-    ("POST", "orderList/opo"): "place_opo",
-    ("DELETE", "orderList"): "cancel_list",
-    ("GET", "orderList"): "order_list",
-    ("GET", "openOrderList"): "open_lists",
-    ("GET", "allOrderList"): "all_lists",
-    ("GET", "account"): "account",
-    ("GET", "account/commission"): "commission",
-    ("GET", "rateLimit/order"): "rate_limits",
-}
 
 
 class SpotApi:

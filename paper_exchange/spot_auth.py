@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from paper_exchange.accounts import Accounts
 from paper_exchange.model import Account
-from paper_exchange.spot_errors import SpotError, illegal
+from paper_exchange.spot_errors import SpotError, bad_key, illegal
 from paper_exchange.spot_params import MICROS_FROM, WHOLE, Params
 
 KeyKind = Literal["hmac", "ed25519", "rsa"]
@@ -78,21 +78,26 @@ class SpotAuth:
         self._accounts = accounts
         self._parsed: dict[str, PublicKey] = {}
 
-    def owner(self, claim: Claim) -> Account:
-        """The account a claim names, before anything is proven."""
+    def owner(self, claim: Claim, *, trades: bool = False) -> Account:
+        """The account a claim names, before anything is proven; `trades`: the key must be one that may."""
         if claim.session is not None and not claim.api_key:
-            return claim.session
+            return self._allowed(claim.session, trades)
         if not _API_KEY.fullmatch(claim.api_key):
             raise SpotError(-2014, "API-key format invalid.")
         account = self._accounts.by_secret(claim.api_key)
         if account is None or account.venue != "spot":
-            raise SpotError(-2015, "Invalid API-key, IP, or permissions for action.")
+            raise bad_key()
+        return self._allowed(account, trades)
+
+    def _allowed(self, account: Account, trades: bool) -> Account:
+        if trades and not account.key_trades:
+            raise bad_key()
         return account
 
-    def authenticate(self, claim: Claim, params: Params, now_ms: int, *, held: bool) -> Account:
+    def authenticate(self, claim: Claim, params: Params, now_ms: int, *, held: bool, trades: bool) -> Account:
         """The account whose key signed this. A held call has passed the test of its time already:
         what it waits for is the engine, which no recvWindow covers."""
-        account = self.owner(claim)
+        account = self.owner(claim, trades=trades)
         params.skip("apiKey", "signature")
         self._check_time(params, now_ms, held=held)
         if claim.session is account and not claim.api_key:

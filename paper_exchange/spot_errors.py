@@ -4,6 +4,8 @@ Texts are the venue's own, byte for byte, because clients match on them. Where i
 a code without a text, the text is this imitation's and the comment says so.
 """
 
+from typing import Any
+
 from paper_exchange.model import Refusal, Refused
 
 _STATUSES = {-1002: 401, -1003: 429, -1015: 429, -2014: 401, -2015: 401}
@@ -27,21 +29,37 @@ REFUSALS: dict[Refusal, tuple[int, str]] = {
     Refusal.LIST_NOT_ALLOWED: (-2010, "OTO orders are not supported for this symbol."),
     Refusal.UNKNOWN_ORDER: (-2011, UNKNOWN_ORDER),
     Refusal.PENDING_NOT_CANCELLABLE: (-2011, UNKNOWN_ORDER),
+    Refusal.NOT_PERMITTED: (-2010, "This symbol is not permitted for this account."),
+    Refusal.MAX_POSITION: (-2010, "Filter failure: MAX_POSITION"),
+    Refusal.MAX_ASSET: (-1013, "Filter failure: MAX_ASSET"),
+    Refusal.EXCHANGE_MAX_NUM_ORDERS: (-2010, "Filter failure: EXCHANGE_MAX_NUM_ORDERS"),
+    Refusal.EXCHANGE_MAX_NUM_ORDER_LISTS: (-2010, "Filter failure: EXCHANGE_MAX_NUM_ORDER_LISTS"),
+    Refusal.AMEND_NOT_ALLOWED: (-2038, "Order amend is not supported for this symbol."),
+    Refusal.AMEND_UPWARD: (-2038, "Order amend (quantity increase) is not supported."),
+    Refusal.AMEND_OF_NOTHING: (-2038, "The requested action would change no state; rejecting"),
+    Refusal.MAX_NUM_ORDER_AMENDS: (-2038, "Filter failure: MAX_NUM_ORDER_AMENDS"),
     Refusal.NO_LIQUIDITY: (-2010, "Order book liquidity is less than symbol minimum quantity."),
 }
 
 
 class SpotError(Exception):
-    """A refusal in the venue's words; `retry_ms` is when a limit ends."""
+    """A refusal in the venue's words; `retry_ms` is when a limit ends, `data` what a part of it did."""
 
     def __init__(
-        self, code: int, message: str, *, status: int | None = None, retry_ms: int | None = None
+        self,
+        code: int,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_ms: int | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{code} {message}")
         self.code = code
         self.message = message
         self.status = _STATUSES.get(code, 400) if status is None else status
         self.retry_ms = retry_ms
+        self.data = data
 
 
 def status_of(code: int) -> int:
@@ -54,6 +72,12 @@ def refusal(refused: Refused) -> SpotError:
     if refused.reason is Refusal.LIST_NOT_ALLOWED:
         return SpotError(-2010, f"{refused.detail} orders are not supported for this symbol.")
     return SpotError(*REFUSALS[refused.reason])
+
+
+def amend_refusal(refused: Refused) -> SpotError:
+    """The engine's no to an amendment has a code of its own, whatever the reason (binance-spot 10.2)."""
+    found = refusal(refused)
+    return SpotError(-2038, found.message) if found.code in (-2010, -2011) else found
 
 
 def missing(name: str) -> SpotError:
@@ -78,6 +102,10 @@ def not_valid(name: str) -> SpotError:
 
 def bad_combination() -> SpotError:
     return SpotError(-1128, "Combination of optional parameters invalid.")
+
+
+def bad_key() -> SpotError:
+    return SpotError(-2015, "Invalid API-key, IP, or permissions for action.")
 
 
 def bad_symbol() -> SpotError:

@@ -89,7 +89,7 @@ def execution_report(event: OrderEvent, market: Market) -> Row:
         "P": nothing_of_quote,
         "F": nothing_of_base,
         "g": list_id(order),
-        "C": order.original_client_id if event.execution in ENDED_WITH_OLD_ID else "",
+        "C": _old_id(event),
         "x": event.execution,
         "X": status_text(order),
         "r": "NONE",
@@ -141,6 +141,13 @@ def _prevention_keys(event: OrderEvent, market: Market) -> Row:
     }
 
 
+def _old_id(event: OrderEvent) -> str:
+    """The id an order had before what happened renamed it."""
+    if event.execution == "REPLACED":
+        return event.order.amendments[-1].old_client_id
+    return event.order.original_client_id if event.execution in ENDED_WITH_OLD_ID else ""
+
+
 def list_status(event: ListEvent) -> Row:
     found = event.order_list
     return {
@@ -149,7 +156,7 @@ def list_status(event: ListEvent) -> Row:
         "s": found.symbol,
         "g": found.list_id,
         "c": "OTO",
-        "l": "ALL_DONE" if found.done else "EXEC_STARTED",
+        "l": "UPDATED" if event.updated else "ALL_DONE" if found.done else "EXEC_STARTED",
         "L": "ALL_DONE" if found.done else "EXECUTING",
         "r": "NONE",
         "C": found.client_id,
@@ -175,6 +182,11 @@ def balances(event: BalanceEvent) -> list[Row]:
                 "T": Ms(event.time_ms),
             }
         )
+    if event.locked_elsewhere is not None:
+        (asset,) = event.balances
+        change = padded(event.locked_elsewhere, 8)
+        times = {"E": Ms(event.time_ms), "T": Ms(event.time_ms)}
+        rows.append({"e": "externalLockUpdate", "E": times["E"], "a": asset, "d": change, "T": times["T"]})
     position: Row = {
         "e": "outboundAccountPosition",
         "E": Ms(event.time_ms),

@@ -169,3 +169,12 @@ def average_frame(market: Market, now_ms: int) -> Row:
         "w": found["price"],
         "T": found["closeTime"],
     }
+
+
+def reference_frames(market: Market, now_ms: int) -> list[Row]:
+    """None for a symbol that never had a reference price; null while it has none (binance-spot 2.4)."""
+    if market.instrument.reference_price == "never":
+        return []
+    found = market.reference_price
+    told = None if found is None else price(market.instrument, found)
+    return [{"e": "referencePrice", "s": market.instrument.symbol, "r": told, "t": Ms(now_ms)}]

@@ -4,9 +4,9 @@ Filters that would say something untrue are left out: there are no stop, trailin
 pegged orders here, and the flags and order types say so.
 """
 
-from typing import Any
+import re
 
-from paper_exchange.config import Instrument
+from paper_exchange.config import Instrument, SpotSettings
 from paper_exchange.exchange import Exchange
 from paper_exchange.numbers import ZERO, text
 from paper_exchange.spot_errors import SpotError, bad_combination, bad_symbol
@@ -14,6 +14,7 @@ from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Ms, Row, price, quantity
 
+_WORD = re.compile("[A-Z0-9_]+")
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
 RAW_REQUESTS: Row = {
     "rateLimitType": "RAW_REQUESTS",
@@ -48,7 +49,7 @@ class SpotInfo:
 
     def _info(self, params: Params, transport_limit: Row) -> Row:
         chosen = self._chosen(params)
-        sets = [["SPOT"]] if params.flag("showPermissionSets", default=True) else []
+        shows_sets = params.flag("showPermissionSets", default=True)
         params.finish()
         return {
             "timezone": "UTC",
@@ -58,8 +59,8 @@ class SpotInfo:
                 *self._limits.order_rows(None, self._exchange.now_ms),
                 transport_limit,
             ],
-            "exchangeFilters": [],
-            "symbols": [self._symbol_row(one) | {"permissionSets": sets} for one in chosen],
+            "exchangeFilters": exchange_filters(self._exchange.state.config.spot),
+            "symbols": [self._symbol_row(one, shows_sets) for one in chosen],
         }
 
     def _chosen(self, params: Params) -> list[Instrument]:
@@ -75,11 +76,11 @@ class SpotInfo:
             if not listed.keys() >= set(names):
                 raise bad_symbol()
             return [listed[name] for name in names]
-        if permissions and "SPOT" not in permissions:
-            return []
-        return [one for one in listed.values() if status in ("", self.status(one))]
+        fitting = [one for one in listed.values() if status in ("", self.status(one))]
+        wanted = set(_WORD.findall(permissions))
+        return [one for one in fitting if not permissions or wanted & _permissions(one)]
 
-    def _symbol_row(self, instrument: Instrument) -> Row:
+    def _symbol_row(self, instrument: Instrument, shows_sets: bool) -> Row:
         return {
             "symbol": instrument.symbol,
             "status": self.status(instrument),
@@ -97,20 +98,39 @@ class SpotInfo:
             "opoAllowed": instrument.oto_allowed and instrument.opo_allowed,
             "quoteOrderQtyMarketAllowed": True,
             "allowTrailingStop": False,
-            "cancelReplaceAllowed": False,
-            "amendAllowed": False,
+            "cancelReplaceAllowed": instrument.cancel_replace_allowed,
+            "amendAllowed": instrument.amend_allowed,
             "pegInstructionsAllowed": False,
             "isSpotTradingAllowed": True,
             "isMarginTradingAllowed": False,
             "filters": filters_of(instrument),
             "permissions": [],
+            "permissionSets": [list(one) for one in instrument.permission_sets] if shows_sets else [],
             "defaultSelfTradePreventionMode": instrument.default_stp,
             "allowedSelfTradePreventionModes": list(instrument.allowed_stp),
         }
 
 
-def filters_of(instrument: Instrument) -> list[dict[str, Any]]:
+def exchange_filters(settings: SpotSettings) -> list[Row]:
+    """The counts over all symbols that are limited here."""
+    found: list[Row] = []
+    if (orders := settings.exchange_max_num_orders) is not None:
+        found.append({"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": orders})
+    if (lists := settings.exchange_max_num_order_lists) is not None:
+        found.append({"filterType": "EXCHANGE_MAX_NUM_ORDER_LISTS", "maxNumOrderLists": lists})
+    return found
+
+
+def _permissions(instrument: Instrument) -> set[str]:
+    return {name for one in instrument.permission_sets for name in one}
+
+
+def filters_of(instrument: Instrument) -> list[Row]:
     """The filters; `avgPriceMins` 0 means that the last price is the reference, as it is here."""
+    position: list[Row] = []
+    if instrument.max_position is not None:
+        limit = quantity(instrument, instrument.max_position)
+        position = [{"filterType": "MAX_POSITION", "maxPosition": limit}]
     return [
         {
             "filterType": "PRICE_FILTER",
@@ -148,4 +168,6 @@ def filters_of(instrument: Instrument) -> list[dict[str, Any]]:
         },
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": instrument.max_num_orders},
         {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": instrument.max_num_order_lists},
+        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": instrument.max_num_order_amends},
+        *position,
     ]

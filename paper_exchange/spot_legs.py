@@ -46,6 +46,7 @@ class Leg(msgspec.Struct, kw_only=True):
     client_id: str
     strategy: dict[str, int]
     sized: bool
+    refused: SpotError | None
 
     def name(self, name: str) -> str:
         return _name(self.part, name)
@@ -74,7 +75,8 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
     if kind in STOP_TYPES:
         if stops[0] not in params and stops[1] not in params:
             raise missing(stops[0])
-        params.skip(*stops)
+        params.decimal(stops[0])
+        params.whole(stops[1])
     else:
         params.forbid(*stops)
     if not has_price:
@@ -98,17 +100,29 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
         client_id=params.client_id(client_id),
         strategy=_read_strategy(params, part),
         sized=sized,
+        refused=_read_refused(params, part, kind),
     )
 
 
-def _read_strategy(params: Params, part: Part) -> dict[str, int]:
-    """The strategy's keys as answers tell them; icebergs and pegs end here."""
+def _read_refused(params: Params, part: Part, kind: str) -> SpotError | None:
+    """What no symbol here takes: stops, icebergs and pegs; their syntax is checked like any other's."""
     iceberg, pegs = _name(part, "icebergQty"), ("pegPriceType", "pegOffsetType", "pegOffsetValue")
+    params.decimal(iceberg)
+    sent = [peg for peg in pegs if params.text(_name(part, peg))]
+    if sent:
+        # The venue's text is not documented.
+        return SpotError(-1211, "Pegged orders are not supported for this symbol.")
+    if _name(part, "trailingDelta") in params:
+        return SpotError(-2010, "Trailing stop orders are not supported for this symbol.")
+    if kind in STOP_TYPES:
+        return SpotError(-2010, f"{STOP_TYPES[kind]} orders are not supported for this symbol.")
     if iceberg in params:
-        raise SpotError(-2010, "Iceberg orders are not supported for this symbol.")
-    if any(_name(part, peg) in params for peg in pegs):
-        # No symbol here allows pegs; the venue's text for that is not documented.
-        raise SpotError(-1211, "Pegged orders are not supported for this symbol.")
+        return SpotError(-2010, "Iceberg orders are not supported for this symbol.")
+    return None
+
+
+def _read_strategy(params: Params, part: Part) -> dict[str, int]:
+    """The strategy's keys as answers tell them."""
     found = {}
     for key in ("strategyId", "strategyType"):
         value = params.whole(_name(part, key))
@@ -135,12 +149,13 @@ class LegReader:
             raise SpotError(-1117, "Invalid side.")
         if leg.force not in FORCES:
             raise SpotError(-1115, "Invalid timeInForce.")
-        if leg.kind in STOP_TYPES:
-            raise SpotError(-2010, f"{STOP_TYPES[leg.kind]} orders are not supported for this symbol.")
         places = instrument.quote_precision
         quantity = _precise(leg.quantity, instrument.base_precision, leg.name("quantity"))
         quote_wanted = _precise(leg.quote_wanted, places, "quoteOrderQty")
         price = _precise(leg.price, places, leg.name("price"))
+        stp = _stp_of(prevention, instrument)
+        if leg.refused is not None:
+            raise leg.refused
         self._check_above_zero(leg)
         return NewOrder(
             symbol=instrument.symbol,
@@ -150,10 +165,14 @@ class LegReader:
             client_id=leg.client_id or self._exchange.mint_id(),
             kind=KINDS[leg.kind],
             time_in_force=FORCES[leg.force],
-            stp=_stp_of(prevention, instrument),
+            stp=stp,
             strategy=leg.strategy,
             quote_wanted=quote_wanted,
         )
+
+    def precise_quantity(self, written: tuple[Decimal, int], instrument: Instrument, name: str) -> Decimal:
+        """An amount of the base, if it is written in no more decimals than the base has."""
+        return _precise(written, instrument.base_precision, name)
 
     def _check_above_zero(self, leg: Leg) -> None:
         price = Decimal(1) if leg.kind == "MARKET" else leg.price[0]

@@ -10,6 +10,7 @@ from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade
+from paper_exchange.spot_database import SpotDatabase
 from paper_exchange.spot_errors import SpotError, bad_combination, bad_symbol, not_valid
 from paper_exchange.spot_finding import SpotFinding
 from paper_exchange.spot_info import STATUSES, SpotInfo
@@ -26,8 +27,11 @@ MINUTE_MS = 60_000
 class SpotMarketData:
     """What anybody may ask."""
 
-    def __init__(self, exchange: Exchange, finding: SpotFinding, info: SpotInfo) -> None:
+    def __init__(
+        self, exchange: Exchange, finding: SpotFinding, info: SpotInfo, database: SpotDatabase
+    ) -> None:
         self._exchange = exchange
+        self._database = database
         self._finding = finding
         self._info = info
 
@@ -52,9 +56,14 @@ class SpotMarketData:
         }
 
     def trades(self, params: Params) -> list[Row]:
+        market, limit = self._market(params), params.limit(500, 1000)
+        params.finish()
+        return [row for trade in market.tape.trades for row in _trade_rows(trade, market)][-limit:]
+
+    def historical_trades(self, params: Params) -> list[Row]:
         market, limit, from_id = self._market(params), params.limit(500, 1000), params.whole("fromId")
         params.finish()
-        rows = [row for trade in market.tape.trades for row in _trade_rows(trade, market)]
+        rows = [row for trade in self._told(market) for row in _trade_rows(trade, market)]
         if from_id is not None:
             return [row for row in rows if row["id"] >= from_id][:limit]
         return rows[-limit:]
@@ -67,7 +76,7 @@ class SpotMarketData:
             raise bad_combination()
         found = [
             trade
-            for trade in market.tape.trades
+            for trade in self._told(market)
             if (from_id is None or trade.agg_id >= from_id)
             and (since is None or trade.time_ms >= since)
             and (until is None or trade.time_ms <= until)
@@ -78,17 +87,23 @@ class SpotMarketData:
     def klines(self, params: Params) -> list[list[object]]:
         market, interval, limit = self._market(params), params.need("interval"), params.limit(500, 1000)
         since, until = params.time("startTime"), params.time("endTime")
-        shift_ms = _shift(params.text("timeZone", "0"))
+        shift_ms = read_shift(params.text("timeZone", "0"))
         params.finish()
         if interval not in LENGTHS:
             raise SpotError(-1120, "Invalid interval.")
         found = [
             candle
             for candle in candles(market.tape, interval, shift_ms)
-            if (since is None or candle.open_ms >= since) and (until is None or candle.open_ms <= until)
+            if (since is None or candle.open_ms >= since)
+            and candle.open_ms <= min(self._database.told_ms, until or self._database.told_ms)
         ]
         chosen = found[:limit] if since is not None else found[-limit:]
         return [kline(candle, market, interval, shift_ms) for candle in chosen]
+
+    def _told(self, market: Market) -> list[AggTrade]:
+        """Public trades that the venue's database knows (binance-spot 1.2)."""
+        told_ms = self._database.told_ms
+        return [trade for trade in market.tape.trades if trade.time_ms <= told_ms]
 
     def average_price(self, params: Params) -> Row:
         market = self._market(params)
@@ -98,22 +113,24 @@ class SpotMarketData:
     # Tickers.
 
     def ticker_price(self, params: Params) -> Row | list[Row]:
-        return self._tickers(params, lambda market: {"price": price(market.instrument, market.last_price)})
+        return self.tickers(params, lambda market: {"price": price(market.instrument, market.last_price)})
 
     def book_ticker(self, params: Params) -> Row | list[Row]:
         def row(market: Market) -> Row:
             bid, ask = best(market, "BUY"), best(market, "SELL")
             return {"bidPrice": bid[0], "bidQty": bid[1], "askPrice": ask[0], "askQty": ask[1]}
 
-        return self._tickers(params, row)
+        return self.tickers(params, row)
 
     def ticker_24hr(self, params: Params) -> Row | list[Row]:
         kind = params.choice("type", ("FULL", "MINI"), SpotError(-1139, "Invalid ticker type."), "FULL")
         now = self._exchange.now_ms
         shape = _full_day if kind == "FULL" else _mini_day
-        return self._tickers(params, lambda market: shape(Day(market, now)))
+        return self.tickers(params, lambda market: shape(Day(market, now)))
 
-    def _tickers(self, params: Params, shape: Callable[[Market], Row]) -> Row | list[Row]:
+    def tickers(
+        self, params: Params, shape: Callable[[Market], Row], most: int | None = None
+    ) -> Row | list[Row]:
         """An object for `symbol`, else an array, even of one (binance-spot 2.1)."""
         symbol, symbols = params.text("symbol"), params.symbols()
         status = params.choice("symbolStatus", STATUSES, SpotError(-1122, "Invalid symbolStatus."))
@@ -123,9 +140,8 @@ class SpotMarketData:
         listed = {one.symbol: one for one in self._info.instruments()}
         wanted = list(listed) if symbols is None else symbols
         names = [symbol] if symbol else wanted
-        if len(names) > MOST_TICKERS and symbols is not None:
-            count = len(names)
-            raise SpotError(-1101, f"Too many parameters; expected '{MOST_TICKERS}' and received '{count}'.")
+        if most is not None and len(names) > most:
+            raise SpotError(-1101, f"Too many parameters; expected '{most}' and received '{len(names)}'.")
         if not listed.keys() >= set(names):
             raise bad_symbol()
         fitting = [name for name in names if status in ("", self._info.status(listed[name]))]
@@ -162,7 +178,7 @@ def _trade_rows(trade: AggTrade, market: Market) -> list[dict[str, Any]]:
     ]
 
 
-def _shift(zone: str) -> int:
+def read_shift(zone: str) -> int:
     """A time zone such as -1:00, 05:45 or 8, from -12:00 to +14:00, in ms."""
     hours, _, minutes = zone.lstrip("+-").partition(":")
     if not (hours + minutes).isascii() or not (hours + minutes).isdigit() or int(minutes or 0) >= 60:

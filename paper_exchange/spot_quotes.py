@@ -78,15 +78,16 @@ def average_price(market: Market, now_ms: int) -> Row:
     }
 
 
-class Day:
-    """A symbol's last 24 hours; a symbol without a trade stands at its price with no volume."""
+class Span:
+    """What a symbol did since a moment; one without a trade stands at its price with no volume."""
 
-    def __init__(self, market: Market, now_ms: int) -> None:
+    def __init__(self, market: Market, open_ms: int, now_ms: int) -> None:
         self.market = market
         self.instrument = market.instrument
+        self.open_ms = open_ms
         self.now_ms = now_ms
         last = market.last_price
-        self.candle = market.tape.day(now_ms) or Candle(
+        self.candle = market.tape.since(open_ms) or Candle(
             symbol=market.instrument.symbol,
             open_ms=now_ms,
             open=last,
@@ -101,10 +102,6 @@ class Day:
             taker_base=ZERO,
             taker_quote=ZERO,
         )
-
-    @property
-    def open_ms(self) -> int:
-        return self.now_ms - DAY_MS
 
     @property
     def last_quantity(self) -> Decimal:
@@ -124,3 +121,10 @@ class Day:
         if not self.candle.base:
             return self.candle.close
         return half_up(self.candle.quote / self.candle.base, self.instrument.quote_precision)
+
+
+class Day(Span):
+    """The last 24 hours."""
+
+    def __init__(self, market: Market, now_ms: int) -> None:
+        super().__init__(market, now_ms - DAY_MS, now_ms)

@@ -5,7 +5,7 @@ that did not expire has no `expiryReason`.
 """
 
 from paper_exchange.config import Instrument
-from paper_exchange.model import Fill, Order, OrderList, PreventedMatch, Status
+from paper_exchange.model import Amendment, Fill, Order, OrderList, PreventedMatch, Status
 from paper_exchange.numbers import ZERO
 from paper_exchange.spot_wire import Ms, Row, price, quantity
 
@@ -59,6 +59,61 @@ def cancelled(order: Order, instrument: Instrument, now_ms: int) -> Row:
     found = ack(order, now_ms)
     row: Row = {"symbol": found.pop("symbol"), "origClientOrderId": original_id(order)}
     return row | found | _amounts(order, instrument) | _terms(order) | _endings(order, instrument)
+
+
+def amended(order: Order, instrument: Instrument, now_ms: int) -> Row:
+    """An order in the answer to an amendment, which spells some keys its own way (binance-spot 3.2)."""
+    row: Row = {
+        "symbol": order.symbol,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "origClientOrderId": order.amendments[-1].old_client_id,
+        "clientOrderId": order.client_id,
+        "price": price(instrument, ZERO if order.kind == "MARKET" else order.price),
+        "qty": quantity(instrument, order.quantity),
+        "executedQty": quantity(instrument, order.executed),
+        "preventedQty": quantity(instrument, order.prevented),
+        "quoteOrderQty": price(instrument, order.quote_wanted),
+        "cumulativeQuoteQty": price(instrument, order.quote),
+    }
+    row |= _terms(order)
+    return row | ({"workingTime": Ms(order.working_ms)} if order.working_ms is not None else {})
+
+
+def amendment(order: Order, one: Amendment, instrument: Instrument) -> Row:
+    """One line of an order's amendments."""
+    return {
+        "symbol": order.symbol,
+        "orderId": order.order_id,
+        "executionId": one.execution_id,
+        "origClientOrderId": one.old_client_id,
+        "newClientOrderId": one.new_client_id,
+        "origQty": quantity(instrument, one.old_quantity),
+        "newQty": quantity(instrument, one.new_quantity),
+        "time": Ms(one.time_ms),
+    }
+
+
+def prevented(order: Order, one: PreventedMatch, instrument: Instrument, trade_group: int) -> Row:
+    """A self-trade that did not happen, as its history tells it."""
+    row: Row = {
+        "symbol": order.symbol,
+        "preventedMatchId": one.prevented_id,
+        "takerOrderId": one.taker_order_id,
+        "makerSymbol": order.symbol,
+        "makerOrderId": one.maker_order_id,
+        "tradeGroupId": trade_group,
+        "selfTradePreventionMode": one.mode,
+    }
+    found = _prevented_row(one, instrument)
+    amounts = {key: found[key] for key in found if key not in ("preventedMatchId", "makerOrderId")}
+    return row | amounts | {"transactTime": Ms(one.time_ms)}
+
+
+def list_state(order_list: OrderList, legs: tuple[Order, Order]) -> Row:
+    """A list in the answer to the amendment of a leg."""
+    row = list_row(order_list, legs, 0)
+    return {name: row[name] for name in row if name not in ("listStatusType", "transactionTime")}
 
 
 def queried(order: Order, instrument: Instrument) -> Row:

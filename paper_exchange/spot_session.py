@@ -17,45 +17,14 @@ from paper_exchange.faults import Scope
 from paper_exchange.http import Held, Response
 from paper_exchange.model import Account
 from paper_exchange.spot_auth import Claim, SpotAuth
-from paper_exchange.spot_calls import Call, Endpoint, SpotCalls
+from paper_exchange.spot_calls import Call, SpotCalls
+from paper_exchange.spot_endpoints import METHODS, Endpoint
 from paper_exchange.spot_errors import SpotError
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Ms, Row, encode
 from paper_exchange.streams import HANG_UP, Lifetime, OrderFrames, Send
 
-METHODS = {
-    "ping": "ping",
-    "time": "time",
-    "exchangeInfo": "exchange_info_ws",
-    "depth": "depth",
-    "trades.recent": "trades",
-    "trades.historical": "trades",
-    "trades.aggregate": "agg_trades",
-    "klines": "klines",
-    "uiKlines": "klines",
-    "avgPrice": "avg_price",
-    "ticker.price": "ticker_price",
-    "ticker.book": "book_ticker",
-    "ticker.24hr": "ticker_24hr",
-    "account.status": "account",
-    "account.commission": "commission",
-    "account.rateLimits.orders": "rate_limits",
-    "order.place": "place_order",
-    "order.test": "test_order",
-    "order.status": "order",
-    "order.cancel": "cancel_order",
-    "openOrders.status": "open_orders",
-    "openOrders.cancelAll": "cancel_open_orders",
-    "allOrders": "all_orders",
-    "myTrades": "my_trades",
-    "orderList.place.oto": "place_oto",
-    "orderList.place.opo": "place_opo",
-    "orderList.cancel": "cancel_list",
-    "orderList.status": "order_list",
-    "openOrderLists.status": "open_lists",
-    "allOrderLists": "all_lists",
-}
 MOST_SUBSCRIPTIONS = 65_535
 LONGEST_ID = 36
 _VERSION = re.compile(r"v\d+/")

@@ -6,6 +6,7 @@ event, the rest on the beat the venue publishes for it.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -17,11 +18,13 @@ from paper_exchange.http import Request
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event
 from paper_exchange.spot_intervals import HOUR_MS, LENGTHS, MINUTE_MS, candles
+from paper_exchange.spot_rolling import rolling_frame
 from paper_exchange.spot_subscriber import Subscriber
 from paper_exchange.spot_wire import UNITS, Row
 from paper_exchange.streams import HANG_UP, Connection, Lifetime, Send, market_payload
 
 ALL_MINI = "!miniTicker@arr"
+WINDOWS = ("1h", "4h", "1d")
 SECOND_MS = 1000
 DEPTH_LEVELS = 5000
 _DEPTH = re.compile(r"depth(5|10|20)?(@100ms|@1000ms)?")
@@ -175,7 +178,10 @@ class SpotStreams:
     def _beat_of(self, name: str) -> Beat | None:
         """The beat a stream's name asks for, if it is a timed one."""
         if name == ALL_MINI:
-            return self._beat(None, SECOND_MS, _AllMini(self._exchange).frame)
+            return self._beat(None, SECOND_MS, _All(self._exchange, frames.mini_ticker_frame).frame)
+        if (window := name.removeprefix("!ticker_").removesuffix("@arr")) in WINDOWS and name[0] == "!":
+            shape = partial(rolling_frame, name=window)
+            return self._beat(None, SECOND_MS, _All(self._exchange, shape).frame)
         prefix, _, kind = name.partition("@")
         market = self._exchange.state.markets.get(prefix.upper())
         if market is None or market.instrument.venue != "spot" or prefix != prefix.lower():
@@ -185,6 +191,10 @@ class SpotStreams:
             return self._beat(symbol, SECOND_MS, lambda now: [frames.mini_ticker_frame(market, now)])
         if kind == "ticker":
             return self._beat(symbol, SECOND_MS, lambda now: [frames.ticker_frame(market, now)])
+        if kind == "referencePrice":
+            return self._beat(symbol, SECOND_MS, lambda now: frames.reference_frames(market, now))
+        if (window := kind.removeprefix("ticker_")) in WINDOWS:
+            return self._beat(symbol, SECOND_MS, lambda now: [rolling_frame(market, now, window)])
         if kind == "avgPrice":
             return self._beat(symbol, SECOND_MS, lambda now: [frames.average_frame(market, now)])
         if found := _DEPTH.fullmatch(kind):
@@ -248,10 +258,11 @@ class _Klines:
         return rows
 
 
-class _AllMini:
-    """Every symbol's small ticker: only those that traded since it last spoke."""
+class _All:
+    """Every symbol's ticker: only those that traded since it last spoke."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, shape: Callable[[Market, int], Row]) -> None:
+        self._shape = shape
         every = exchange.state.markets.values()
         self._markets = [market for market in every if market.instrument.venue == "spot"]
         self._told: dict[str, int] = {}
@@ -262,5 +273,5 @@ class _AllMini:
             symbol = market.instrument.symbol
             if self._told.get(symbol) != market.record.agg_id:
                 self._told[symbol] = market.record.agg_id
-                rows.append(frames.mini_ticker_frame(market, now_ms))
+                rows.append(self._shape(market, now_ms))
         return [rows] if rows else []

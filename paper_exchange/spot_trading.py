@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from paper_exchange import spot_reports as reports
 from paper_exchange.config import Instrument
-from paper_exchange.exchange import Exchange, PlacedList
+from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
-from paper_exchange.filters import check_order
 from paper_exchange.model import OPEN, Account, ListKind, NewList, Order, OrderList, Refused, Status
+from paper_exchange.records import PlacedList
 from paper_exchange.spot_errors import UNKNOWN_ORDER, SpotError, not_valid
-from paper_exchange.spot_finding import SpotFinding
+from paper_exchange.spot_finding import Selector, SpotFinding
 from paper_exchange.spot_legs import RESPONSES, LegReader, read_leg
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
@@ -33,30 +33,29 @@ class SpotTrading:
         self._settings = exchange.state.config.spot
         self._limits = limits
         self._finding = finding
-        self._legs = LegReader(exchange)
+        self.legs = LegReader(exchange)
 
     # Placing.
 
     def place_order(self, account: Account, params: Params) -> Row:
         symbol, leg = params.need("symbol"), read_leg(params, "")
         default = "FULL" if leg.kind in ("LIMIT", "MARKET") else "ACK"
-        shape, prevention = _response(params, default), self._legs.prevention(params)
+        shape, prevention = read_response(params, default), self.legs.prevention(params)
         params.finish()
         instrument = self._finding.instrument(symbol)
-        terms = self._legs.terms(leg, instrument, prevention)
+        terms = self.legs.terms(leg, instrument, prevention)
         order = self._counted(account, 1, lambda: self._exchange.place(account, terms))
-        return self._report(order, instrument, shape, account)
+        return self.report(order, instrument, shape, account)
 
     def test_order(self, account: Account, params: Params) -> Row:
         """Everything that needs no matching engine; nothing is placed."""
         symbol, leg = params.need("symbol"), read_leg(params, "")
-        _response(params, "ACK")
-        prevention, with_rates = self._legs.prevention(params), params.flag("computeCommissionRates")
+        read_response(params, "ACK")
+        prevention, with_rates = self.legs.prevention(params), params.flag("computeCommissionRates")
         params.finish()
         instrument = self._finding.instrument(symbol)
-        terms = self._legs.terms(leg, instrument, prevention)
-        if not terms.quote_wanted:
-            check_order(instrument, terms, self._exchange.market(symbol).last_price)
+        terms = self.legs.terms(leg, instrument, prevention)
+        self._exchange.check_terms(terms)
         if not with_rates:
             return {}
         rates = self._finding.commission_rates()
@@ -81,8 +80,8 @@ class SpotTrading:
             raise SpotError(-1225, "Parameter 'pendingQuantity' is not allowed for OPO orders.")
         pending = read_leg(params, "pending", sized=kind == "OPO")
         client_id = params.client_id("listClientOrderId") or self._exchange.mint_id()
-        shape = _response(params, self._settings.list_response_default)
-        prevention = self._legs.prevention(params)
+        shape = read_response(params, self._settings.list_response_default)
+        prevention = self.legs.prevention(params)
         params.finish()
         # The venue's codes; their texts are not documented.
         if kind == "OPO" and working.side == "SELL":
@@ -92,8 +91,8 @@ class SpotTrading:
         instrument = self._finding.instrument(symbol)
         terms = NewList(
             kind=kind,
-            working=self._legs.terms(working, instrument, prevention),
-            pending=self._legs.terms(pending, instrument, prevention),
+            working=self.legs.terms(working, instrument, prevention),
+            pending=self.legs.terms(pending, instrument, prevention),
             client_id=client_id,
         )
         placed = self._counted(account, 2, lambda: self._exchange.place_list(account, terms))
@@ -101,16 +100,20 @@ class SpotTrading:
 
     def _counted(self, account: Account, orders: int, place: Callable[[], T]) -> T:
         """Place within the account's order count; what is refused does not count."""
-        now = self._exchange.now_ms
-        rules = self._exchange.faults.standing("order_limit", Scope("spot", user_id=account.user_id))
-        self._limits.take(account.key, orders, now, min((r.limit or 0 for r in rules), default=None))
+        self.count(account, orders)
         try:
             return place()
         except Refused:
-            self._limits.give_back(account.key, orders, now)
+            self._limits.give_back(account.key, orders, self._exchange.now_ms)
             raise
 
-    def _report(self, order: Order, instrument: Instrument, shape: str, account: Account) -> Row:
+    def count(self, account: Account, orders: int) -> None:
+        """So many orders more; SpotError if they are too many."""
+        now = self._exchange.now_ms
+        rules = self._exchange.faults.standing("order_limit", Scope("spot", user_id=account.user_id))
+        self._limits.take(account.key, orders, now, min((r.limit or 0 for r in rules), default=None))
+
+    def report(self, order: Order, instrument: Instrument, shape: str, account: Account) -> Row:
         now = self._exchange.now_ms
         if shape == "ACK":
             return reports.ack(order, now)
@@ -124,7 +127,7 @@ class SpotTrading:
         row = reports.list_row(placed.order_list, legs, self._exchange.now_ms)
         if placed.order_list.done:
             row["listClientOrderId"] = None  # measured: a list that is over already has lost its name
-        return row | {"orderReports": [self._report(leg, instrument, shape, account) for leg in legs]}
+        return row | {"orderReports": [self.report(leg, instrument, shape, account) for leg in legs]}
 
     # Cancelling.
 
@@ -133,10 +136,12 @@ class SpotTrading:
         symbol = params.need("symbol")
         selector = self._finding.read_order_selector(params)
         client_id = params.client_id("newClientOrderId") or self._exchange.mint_id()
-        only = params.choice(
-            "cancelRestrictions", RESTRICTIONS, SpotError(-1145, "Invalid cancelRestrictions")
-        )
+        only = read_restriction(params)
         params.finish()
+        return self.cancel(account, symbol, selector, only, client_id)
+
+    def cancel(self, account: Account, symbol: str, selector: Selector, only: str, client_id: str) -> Row:
+        """Cancel what the selector names, if it is in the state that `only` wants."""
         instrument = self._finding.instrument(symbol)
         order = self._finding.order_of(account, symbol, selector)
         if order is None or order.status not in OPEN:
@@ -183,5 +188,10 @@ class SpotTrading:
         return reports.list_row(order_list, legs, now) | {"orderReports": rows}
 
 
-def _response(params: Params, default: str) -> str:
+def read_restriction(params: Params) -> str:
+    """The state an order must be in to be cancelled; empty for any."""
+    return params.choice("cancelRestrictions", RESTRICTIONS, SpotError(-1145, "Invalid cancelRestrictions"))
+
+
+def read_response(params: Params, default: str) -> str:
     return params.choice("newOrderRespType", RESPONSES, not_valid("newOrderRespType"), default)

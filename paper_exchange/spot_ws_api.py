@@ -62,8 +62,8 @@ class SpotWsApi:
             self._left.append(session)
 
     def publish(self, events: list[Event]) -> None:
-        """Count what was filled; tell the accounts that listen, in the venue's order."""
-        self._limits.see(events)
+        """Let the calls know; tell the accounts that listen, in the venue's order."""
+        self._calls.see(events)
         private = told(events) if self._sessions else []
         if not private:
             return

@@ -180,10 +180,10 @@ class State:
         event_id = self.world.event_id
         self._events.append(OrderEvent(snapshot, execution, fill, event_id, self.now_ms, prevention))
 
-    def announce_list(self, order_list: OrderList) -> None:
+    def announce_list(self, order_list: OrderList, *, updated: bool = False) -> None:
         working, pending = self.legs(order_list)
         snapshot = (copy.copy(order_list), copy.copy(working), copy.copy(pending))
-        self._events.append(ListEvent(*snapshot, self.now_ms))
+        self._events.append(ListEvent(*snapshot, self.now_ms, updated))
 
     def flush(self) -> None:
         """Make the step durable, then tell of it."""

@@ -124,7 +124,11 @@ class Tape:
 
     def day(self, now_ms: int) -> Candle | None:
         """The last 24 hours as one candle, or None when nothing traded."""
-        recent = [candle for candle in self.candles if candle.open_ms > now_ms - DAY_MS]
+        return self.since(now_ms - DAY_MS + 1)
+
+    def since(self, first_ms: int) -> Candle | None:
+        """What traded in the minutes from then on as one candle, or None when nothing did."""
+        recent = [candle for candle in self.candles if candle.open_ms >= first_ms]
         if not recent:
             return None
         total = msgspec.structs.replace(recent[0])

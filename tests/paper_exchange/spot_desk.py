@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from paper_exchange.http import Answer, Request, Response
 from paper_exchange.streams import HANG_UP
-from tests.paper_exchange.desk import ROOT, Desk
+from tests.paper_exchange.desk import ROOT, Desk, make_config
 
 FIXTURES = ROOT / "tests" / "fixtures" / "spot"
 BNB = "BNBUSDT"
@@ -104,6 +104,13 @@ class SpotTrader:
         error = json.loads(answer.body)
         return answer.status, error["code"], error["msg"]
 
+    def failed(self, method: str, path: str, **params: Any) -> tuple[Response, Any]:
+        """A refusal with its headers and its whole body."""
+        answer = self.send(method, path, **params)
+        assert isinstance(answer, Response)
+        assert answer.status != 200, answer.body
+        return answer, json.loads(answer.body)
+
     def limit(self, side: str, price: str, quantity: str, **more: Any) -> Any:
         terms = {"symbol": BNB, "side": side, "type": "LIMIT", "timeInForce": "GTC"}
         return self.call("POST", "order", **terms, price=price, quantity=quantity, **more)
@@ -126,6 +133,22 @@ class SpotTrader:
         assert self.ws(line, "userDataStream.subscribe.signature")["status"] == 200
         line.taken()
         return line
+
+
+def bnb_desk(
+    *,
+    spot: dict[str, Any] | None = None,
+    house: dict[str, Any] | None = None,
+    instrument: dict[str, Any] | None = None,
+) -> Desk:
+    """A desk with BNB at 800, with some settings replaced; `instrument` for every one of Spot's."""
+    config = make_config(spot=spot, house=house)
+    changed = [
+        one.model_copy(update=instrument or {}) if one.venue == "spot" else one for one in config.instruments
+    ]
+    desk = Desk(config.model_copy(update={"instruments": tuple(changed)}))
+    desk.pin("800", BNB)
+    return desk
 
 
 def public(desk: Desk, path: str, query: str = "") -> Any:

@@ -315,6 +315,10 @@ def test_every_refusal_of_the_core_has_a_code_and_documented_texts_are_the_venue
         "Filter failure: MAX_NUM_ORDER_LISTS",
         "OTO orders are not supported for this symbol.",
         "Order book liquidity is less than symbol minimum quantity.",
+        "This symbol is not permitted for this account.",
+        "Filter failure: MAX_ASSET",
+        "Filter failure: EXCHANGE_MAX_NUM_ORDERS",
+        "Filter failure: EXCHANGE_MAX_NUM_ORDER_LISTS",
     }
 
 
