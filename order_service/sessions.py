@@ -144,7 +144,8 @@ class Sessions:
             raise Denied(
                 Kind.NOT_FOUND,
                 "UNKNOWN_USER",
-                f"user {user_id} has no credential for {venue}: add one with `otopilot users add {user_id}`",
+                f"user {user_id} has no credential for {venue}: add one with "
+                f"`otopilot users add {user_id} --venue {venue}`",
                 user_id=user_id,
             )
         return session

@@ -141,8 +141,8 @@ def _unread(turn: Turn, news: Unread) -> None:
     if news.reason == "UNKNOWN_USER":
         waiting = Waiting(
             "no_credential",
-            f"user {turn.rules.user_id} has no credential for {turn.rules.instrument.venue}:"
-            " store one with `otopilot users add`",
+            f"user {turn.rules.user_id} has no credential for {turn.rules.instrument.venue}: store one with"
+            f" `otopilot users add {turn.rules.user_id} --venue {turn.rules.instrument.venue}`",
             Condition.NEEDS_PERSON,
         )
     elif news.reason in _NOT_NOW:

@@ -4,6 +4,7 @@ Synchronous gRPC over the generated stubs. Every call has a deadline; a failed o
 CliError that says which service, where, and what to do. Nothing is retried here.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ READ_SECONDS = 5.0
 START_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
 STOP_SECONDS = 60.0
+AGAIN_SECONDS = 0.5  # between two tries to hear a service that went away
 
 EXIT_OF = {
     grpc.StatusCode.OK: Exit.OK,
@@ -154,6 +156,33 @@ class Services:
         return Service(
             "strategy-service", target, strategy_pb2_grpc.StrategyServiceStub(self._connect(target))
         )
+
+
+_AWAY = (Exit.UNREACHABLE, Exit.TIMEOUT, Exit.INTERRUPTED)
+
+
+def follow(service: Service[Any], method: Any, request: Any, told: Callable[[str], None]) -> Iterator[Any]:
+    """A stream's items over restarts of its service, which are told of; until the person ends it.
+
+    Raises CliError when it cannot be had from the start, or when the service says no.
+    """
+    heard = away = False
+    while True:
+        trouble = f"{service.name} ended the stream"
+        try:
+            for item in service.stream(method, request):
+                if away:
+                    told(f"{service.name} is back")
+                heard, away = True, False
+                yield item
+        except CliError as error:
+            if not heard or error.code not in _AWAY:
+                raise
+            trouble = error.message if error.code is not Exit.INTERRUPTED else trouble
+        if not away:
+            told(f"{trouble}: waiting for it to come back (Ctrl+C ends)")
+        away = True
+        time.sleep(AGAIN_SECONDS)
 
 
 def of(context: Any) -> Services:

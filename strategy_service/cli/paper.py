@@ -3,7 +3,7 @@
 import http.client
 import json
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from strategy_service.cli.errors import CliError, Exit
 
@@ -43,6 +43,16 @@ class Control:
         """What each account traded, by the exchange's own books."""
         return self._ask("GET", "report")
 
+    def trades(self, user_id: str, venue: str) -> list[dict[str, Any]]:
+        """Every trade of the account."""
+        found: list[dict[str, Any]] = self._ask("GET", f"trades?{_account(user_id, venue)}")["trades"]
+        return found
+
+    def orders(self, user_id: str, venue: str) -> list[dict[str, Any]]:
+        """Every order of the account."""
+        found: list[dict[str, Any]] = self._ask("GET", f"orders?{_account(user_id, venue)}")["orders"]
+        return found
+
     def _ask(self, method: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
         try:
@@ -63,3 +73,7 @@ class Control:
             raise CliError(Exit.FAILED, f"the paper exchange refused {what}: {answer.get('error', answer)}")
         found: dict[str, Any] = answer
         return found
+
+
+def _account(user_id: str, venue: str) -> str:
+    return urlencode({"user_id": user_id, "venue": venue})

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from otopilot import wire
 from protos import order_pb2
 from protos import strategy_pb2 as pb
-from strategy_service.cli import launch, summary, users
+from strategy_service.cli import books, launch, summary, users
 from strategy_service.cli.clients import SETTLE_SECONDS, START_SECONDS, STOP_SECONDS, Service, Services
 from strategy_service.cli.errors import CliError, Exit, Interrupted
 from strategy_service.cli.interrupt import Interrupt
@@ -203,7 +203,8 @@ class Session:
         self._screen.update(statuses)
         result = summary.collect(self._services, statuses, settled, str(self._job.world.data_dir))
         if self._control is not None:
-            result.compare(self._patiently(self._control.report))
+            compare = partial(books.compare, self._services, self._control, result.accounts)
+            result.books = self._patiently(compare)
         result.interrupted = self._interrupt.requested
         result.not_started = self._not_started
         return result

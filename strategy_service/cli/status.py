@@ -4,6 +4,7 @@ JSON is the seed's seven keys with their types, exactly; --full gives everything
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -139,16 +140,16 @@ def cost(user: pb.UserStatus) -> str:
 def _watch(services: Services, strategy_id: str, output: Format, full: bool) -> None:
     service = services.strategy
     request = pb.WatchStrategiesRequest(strategy_ids=[strategy_id] if strategy_id else [])
-    stream = service.stream(service.stub.WatchStrategies, request)
     if output is Format.TABLE:
         from rich.console import Console
 
         from strategy_service.cli.screen import Screen
 
         with Screen(services.settings.mode, "", Console(highlight=False)) as screen:
-            for news in stream:
+            told = partial(screen.update, ())
+            for news in clients.follow(service, service.stub.WatchStrategies, request, told):
                 screen.update(news.strategies)
         return
-    for news in stream:
+    for news in clients.follow(service, service.stub.WatchStrategies, request, say):
         for each in news.strategies:
             print_json(as_dict(each) if full else seven(each), Format.JSONL)

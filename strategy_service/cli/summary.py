@@ -12,6 +12,7 @@ from protos import market_pb2, strategy_pb2
 from protos import order_pb2 as pb
 from strategy_service.cli.accounts import position_of, scope_ids
 from strategy_service.cli.amounts import decimal, enum_word, fixed, short
+from strategy_service.cli.books import Account, Books
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.orders import leg_line
@@ -101,9 +102,7 @@ class Result:
     settled: pb.SettleResponse
     interrupted: bool = False
     not_started: dict[str, str] = field(default_factory=dict)  # strategy: why
-    books: list[dict[str, str]] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
-    compared: bool = False
+    books: Books | None = None  # the paper exchange's, once compared
 
     @property
     def exit_code(self) -> Exit:
@@ -119,24 +118,22 @@ class Result:
         """Every strategy of the run."""
         return not self.not_started and all(each.reached for each in self.strategies)
 
-    def compare(self, report: dict[str, Any]) -> None:
-        """Hold our ledger against the paper exchange's own books."""
-        self.compared = True
-        rows = {(row["venue"], row["symbol"], row["user_id"]): row["sides"] for row in report["users"]}
+    @property
+    def accounts(self) -> list[Account]:
+        """Each user's account once, with what our ledger says of it."""
+        found = {}
         for strategy in self.strategies:
             for user in strategy.users:
-                sides = rows.get((user.venue, user.symbol, user.status.user_id))
-                theirs = {side: sides[side]["quote"] if sides else "0" for side in ("BUY", "SELL")}
-                ours = {"BUY": user.position.bought_quote, "SELL": user.position.sold_quote}
-                self.books.append({"user_id": user.status.user_id, "symbol": user.symbol, **theirs})
-                for side, amount in theirs.items():
-                    if Decimal(amount) != decimal(ours[side]):
-                        self.differences.append(
-                            f"user {user.status.user_id} on {user.symbol}: {side} {ours[side] or '0'} here, "
-                            f"{amount} there"
-                        )
-        if report["self_matches"]:
-            self.differences.append(f"{report['self_matches']} matches between managed users")
+                key = (user.venue, user.symbol, user.status.user_id)
+                position = user.position
+                ledger = {"BUY": decimal(position.bought_quote), "SELL": decimal(position.sold_quote)}
+                found[key] = Account(*key, ledger)
+        return list(found.values())
+
+    @property
+    def differences(self) -> list[str]:
+        """Where the paper exchange's books say otherwise."""
+        return self.books.differences if self.books is not None else []
 
     def data(self) -> dict[str, Any]:
         """For JSON."""
@@ -158,11 +155,16 @@ class Result:
             ],
             "open_orders": [as_dict(each) for each in self.settled.open],
             "in_doubt": [as_dict(each) for each in self.settled.in_doubt],
-            "paper_exchange": (
-                {"agrees": not self.differences, "differences": self.differences, "users": self.books}
-                if self.compared
-                else None
-            ),
+            "paper_exchange": self._books_data(),
+        }
+
+    def _books_data(self) -> dict[str, Any] | None:
+        if self.books is None:
+            return None
+        return {
+            "agrees": not self.differences,
+            "differences": self.differences,
+            "users": [row.data() for row in self.books.rows],
         }
 
     def print(self, output: Format) -> None:
@@ -202,13 +204,20 @@ class Result:
         for each in self.strategies:
             if each.status.strategy_id not in self.not_started:
                 self._print_strategy(each)
-        if self.compared:
-            bought = sum((Decimal(row["BUY"]) for row in self.books), money.ZERO)
-            sold = sum((Decimal(row["SELL"]) for row in self.books), money.ZERO)
-            verdict = "which differs" if self.differences else "as here"
+        if self.books is not None:
+            self._print_books(self.books)
+
+    def _print_books(self, books: Books) -> None:
+        verdict = "which differs" if self.differences else "as here"
+        print(
+            f"\npaper exchange says: bought {money.text(books.own('BUY'))} USDT,"
+            f" sold {money.text(books.own('SELL'))} USDT: {verdict}"
+        )
+        bought, sold = books.foreign("BUY"), books.foreign("SELL")
+        if bought or sold:
             print(
-                f"\npaper exchange says: bought {money.text(bought)} USDT,"
-                f" sold {money.text(sold)} USDT: {verdict}"
+                f"beside it by other hands: bought {money.text(bought)} USDT, sold {money.text(sold)} USDT"
+                " (counts as volume; no cost, no inventory of ours)"
             )
 
     def _print_strategy(self, each: StrategyResult) -> None:

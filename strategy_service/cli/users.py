@@ -45,7 +45,7 @@ def list_users(context: typer.Context, output: Output = Format.TABLE) -> None:
     """List the users and whether they can trade."""
     services = clients.of(context)
     found = services.admin.ask(services.admin.stub.ListUsers, pb.ListUsersRequest()).users
-    _print(found, output, "no user yet: `otopilot users add USER` stores a credential")
+    _print(found, output, "no user yet: `otopilot users add USER --venue VENUE` stores a credential")
 
 
 @app.command()

@@ -74,8 +74,9 @@ class Recovery(NamedTuple):
 
     @property
     def plain(self) -> float:
-        """The last loop without doubt; 0 when there was none."""
-        return max((s for user, s in self.live.items() if user not in self.doubted), default=0.0)
+        """The last loop without doubt that had something to place; 0 when there was none."""
+        apart = self.doubted | self.waiting.keys()
+        return max((s for user, s in self.live.items() if user not in apart), default=0.0)
 
     @property
     def in_doubt(self) -> float:

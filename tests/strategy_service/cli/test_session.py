@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import grpc
 import pytest
@@ -48,6 +49,7 @@ class World:
         self.left_out = ""
         self.unknown_user = ""
         self.exchange_knows = ("1", "2")
+        self.by_hand = []
         self.on_watch = lambda: None
 
     def status(self):
@@ -68,20 +70,20 @@ class World:
 
     def exchange(self, what, body):
         """The control API."""
+        what, _, query = what.partition("?")
         self.calls.append(what)
         if what == "accounts":
             return {"credential": {"kind": "session", "headers": {"cookie": f"of-{body['user_id']}"}}}
+        if what == "trades":
+            user = dict(parse_qsl(query))["user_id"]
+            trade = {"order_id": int(user), "symbol": "ALPHA_22USDT", "side": "BUY"}
+            bought = "60.5" if user == "1" else "40"
+            own = [trade | {"quote": bought}] if user in self.exchange_knows else []
+            return {"trades": own + [trade | {"order_id": 99, "quote": each} for each in self.by_hand]}
+        if what == "orders":
+            return {"orders": []}
         if what == "report":
-            rows = [
-                {
-                    "venue": "alpha",
-                    "symbol": "ALPHA_22USDT",
-                    "user_id": user,
-                    "sides": {"BUY": {"quote": "60.5" if user == "1" else "40"}, "SELL": {"quote": "0"}},
-                }
-                for user in self.exchange_knows
-            ]
-            return {"users": rows, "self_matches": 0}
+            return {"users": [], "self_matches": 0}
         return {}
 
 
@@ -128,6 +130,10 @@ class Orders(order_pb2_grpc.OrderServiceServicer):
         if request.user_id == self.world.unknown_user:
             context.abort(grpc.StatusCode.NOT_FOUND, "user 2 has no credential")
         return orders.Position(bought_quote=self.world.bought[request.user_id], sold_quote="0")
+
+    def ListOrders(self, request, context):
+        leg = orders.Leg(venue_order_id=request.user_id)
+        return orders.ListOrdersResponse(orders=[orders.Order(venue=market_pb2.VENUE_ALPHA, legs=[leg])])
 
 
 class Admin(order_pb2_grpc.OrderAdminServiceServicer):
@@ -233,6 +239,7 @@ def test_a_run_goes_through_its_steps_in_order_and_ends_with_0(world, services, 
         "start all exclusive=True",
         "freeze",
         "settle",
+        *("trades", "orders") * 2,
         "report",
     ]
     out, err = capsys.readouterr()
@@ -240,6 +247,15 @@ def test_a_run_goes_through_its_steps_in_order_and_ends_with_0(world, services, 
     assert "paper exchange says: bought 100.5 USDT, sold 0 USDT: as here" in out
     assert "PAPER" in err
     assert "of-2" not in out + err
+
+
+def test_a_trade_by_hand_is_shown_apart_and_is_no_difference(world, services, config, capsys):
+    reach(world)
+    world.by_hand = ["17.5"]
+    assert main(["run", "--config", config], services) == 0
+    out = capsys.readouterr().out
+    assert "paper exchange says: bought 100.5 USDT, sold 0 USDT: as here" in out
+    assert "beside it by other hands: bought 35 USDT, sold 0 USDT" in out
 
 
 def test_only_the_named_strategy_is_started(world, services, config):
@@ -322,7 +338,7 @@ def test_the_first_interrupt_drains_and_accounts_for_what_is_open(world, service
     before = signal.getsignal(number)
     assert main(["run", "--config", config], services) == 130
     assert signal.getsignal(number) is before
-    assert world.calls[-4:] == ["stop mode=STOP_MODE_DRAIN", "freeze", "settle", "report"]
+    assert world.calls[-8:-4] == ["stop mode=STOP_MODE_DRAIN", "freeze", "settle", "trades"]
     out, err = capsys.readouterr()
     assert "target not reached" in out
     assert "the next run goes on in" in err

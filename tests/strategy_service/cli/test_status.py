@@ -1,10 +1,16 @@
 """`otopilot status`: the seed's seven keys, exactly."""
 
 import json
+from types import SimpleNamespace
 
 import grpc
+import pytest
 
+from otopilot.settings import Settings
 from protos import strategy_pb2 as pb
+from strategy_service.cli import clients
+from strategy_service.cli.app import main
+from strategy_service.cli.clients import Service, Services
 
 SEEDS_OBJECT = {
     "strategy_id": "koge_volume_boost",
@@ -71,18 +77,76 @@ def test_the_table_says_who_waits_for_what(wire, koge, capsys):
     assert "6000" not in out
 
 
-def test_watch_prints_a_line_per_news_and_nothing_for_heartbeats(wire, koge, capsys):
-    done = wire.run("status", "--watch", "-o", "jsonl")
-    request = wire.stream(
-        "WatchStrategies",
-        pb.WatchStrategiesResponse(sequence=1, snapshot=True, strategies=[koge()]),
-        pb.WatchStrategiesResponse(sequence=2),
-        pb.WatchStrategiesResponse(sequence=3, strategies=[koge(total_volume="1264.56")]),
-    )
-    assert done.result(5) == 0
-    assert list(request.strategy_ids) == []
+class Broken(grpc.RpcError):
+    """How a stream ends that the service did not end well."""
+
+    def __init__(self, code, details="gone"):
+        self.code, self.details = (lambda: code), (lambda: details)
+
+    def trailing_metadata(self):
+        return ()
+
+
+class Stream:
+    """One answer to WatchStrategies: items, then perhaps an error."""
+
+    def __init__(self, *items, end=None):
+        self._items, self._end = items, end
+
+    def __iter__(self):
+        yield from self._items
+        if self._end is not None:
+            raise self._end
+
+    def cancel(self):
+        pass
+
+
+def watched(*streams, argv=("-o", "jsonl")):
+    """`status --watch` of a service that answers with these streams in turn; then with NOT_FOUND."""
+    scripted = iter((*streams, Stream(end=Broken(grpc.StatusCode.NOT_FOUND))))
+    services = Services(Settings())
+    stub = SimpleNamespace(WatchStrategies=lambda request: next(scripted))
+    services.__dict__["strategy"] = Service("strategy-service", "127.0.0.1:50053", stub)
+    return main(["status", "--watch", *argv], services)
+
+
+def news(*strategies):
+    return pb.WatchStrategiesResponse(strategies=strategies)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(clients, "AGAIN_SECONDS", 0.01)
+
+
+def test_watch_prints_a_line_per_news_and_nothing_for_heartbeats(koge, capsys):
+    assert watched(Stream(news(koge()), news(), news(koge(total_volume="1264.56")))) == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["total_volume"] for line in lines] == ["1234.56", "1264.56"]
+
+
+@pytest.mark.parametrize(
+    "end", [None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED]
+)
+@pytest.mark.parametrize("output", ["jsonl", "table"])
+def test_watch_goes_on_when_the_service_restarts_and_says_so(koge, capsys, output, end):
+    lost = Stream(news(koge()), end=end and Broken(end))
+    not_up = Stream(end=Broken(grpc.StatusCode.UNAVAILABLE))
+    again = Stream(news(koge(progress="8.00%")))
+    assert watched(lost, not_up, again, argv=("-o", output)) == 3
+    out, err = capsys.readouterr()
+    said = out + err
+    assert said.count("waiting for it to come back") == 2  # once for each time it went away
+    assert "strategy-service is back" in said
+    if output == "jsonl":
+        assert "waiting" not in out
+        assert [json.loads(line)["progress"] for line in out.splitlines()] == ["7.53%", "8.00%"]
+
+
+def test_watch_ends_with_6_when_the_service_was_never_there(capsys):
+    assert watched(Stream(end=Broken(grpc.StatusCode.UNAVAILABLE))) == 6
+    assert "not up at 127.0.0.1:50053" in capsys.readouterr().err
 
 
 def test_stop_asks_for_what_was_said_and_names_what_is_left_open(wire, koge, capsys):

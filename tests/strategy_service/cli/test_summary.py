@@ -10,6 +10,7 @@ import pytest
 from protos import market_pb2
 from protos import order_pb2 as pb
 from protos import strategy_pb2 as strategies
+from strategy_service.cli.books import Account, Books, Row
 from strategy_service.cli.errors import Exit
 from strategy_service.cli.output import Format
 from strategy_service.cli.summary import Result, StrategyResult, UserResult
@@ -37,19 +38,11 @@ def result(*users, scope="shared"):
     return Result("var/x", (StrategyResult(status, users),), pb.SettleResponse())
 
 
-def books(*rows, self_matches=0):
-    return {
-        "users": [
-            {
-                "venue": "alpha",
-                "symbol": "ALPHA_22USDT",
-                "user_id": user_id,
-                "sides": {"BUY": {"quote": bought}, "SELL": {"quote": sold}},
-            }
-            for user_id, bought, sold in rows
-        ],
-        "self_matches": self_matches,
-    }
+def books(*differences, bought="1500.5", sold="500.25", foreign="0"):
+    account = Account("alpha", "ALPHA_22USDT", "1", {})
+    own = {"BUY": Decimal(bought), "SELL": Decimal(sold)}
+    by_hand = {"BUY": Decimal(foreign), "SELL": Decimal(0)}
+    return Books([Row(account, own, by_hand)], list(differences))
 
 
 @pytest.mark.parametrize(
@@ -88,42 +81,46 @@ def test_an_interrupted_run_ends_with_130():
 
 def test_books_that_agree_are_said_to(capsys):
     found = result(user())
-    found.compare(books(("1", "1500.50", "500.25")))
+    found.books = books()
     assert found.exit_code == 0
     found.print(Format.TABLE)
     out = capsys.readouterr().out
     assert "paper exchange says: bought 1500.5 USDT, sold 500.25 USDT: as here" in out
+    assert "other hands" not in out
 
 
-@pytest.mark.parametrize(
-    "report",
-    [
-        books(("1", "1500.51", "500.25")),
-        books(("1", "1500.5", "0")),
-        books(),
-        books(("1", "1500.5", "500.25"), self_matches=1),
-    ],
-    ids=["bought", "sold", "unknown account", "self-match"],
-)
-def test_books_that_differ_are_an_error_even_when_the_target_is_reached(report, capsys):
+def test_what_was_traded_by_hand_is_shown_apart_and_fails_nothing(capsys):
+    found = result(user())
+    found.books = books(foreign="30")
+    assert found.exit_code == 0
+    found.print(Format.TABLE)
+    assert "beside it by other hands: bought 30 USDT, sold 0 USDT" in capsys.readouterr().out
+    assert found.data()["paper_exchange"]["users"][0]["foreign_BUY"] == "30"
+
+
+def test_books_that_differ_are_an_error_even_when_the_target_is_reached(capsys):
     found = result(user())
     found.interrupted = True
-    found.compare(report)
+    found.books = books("user 1 on ALPHA_22USDT: BUY 1500.5 here, 1500.51 there")
     assert found.exit_code is Exit.FAILED
     found.print(Format.TABLE)
-    assert "the paper exchange's books differ" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "which differs" in out
+    assert "the paper exchange's books differ: user 1" in err
 
 
-def test_a_user_that_never_traded_agrees_with_books_that_do_not_know_it():
-    found = result(user(bought="", sold=""), user("2"))
-    found.compare(books(("2", "1500.5", "500.25")))
-    assert found.differences == []
+def test_an_account_in_two_strategies_is_compared_once():
+    one = result(user(), user("2", bought="", sold=""))
+    both = Result("var/x", one.strategies * 2, pb.SettleResponse())
+    assert [account.user_id for account in both.accounts] == ["1", "2"]
+    assert both.accounts[0].ledger == {"BUY": Decimal("1500.5"), "SELL": Decimal("500.25")}
+    assert both.accounts[1].ledger == {"BUY": 0, "SELL": 0}
 
 
 def test_json_holds_exact_figures_and_what_rests(capsys):
     found = result(user())
     found.settled.open.add(order_id="o1", legs=[pb.Leg(side=pb.SIDE_SELL, status=pb.LEG_STATUS_OPEN)])
-    found.compare(books(("1", "1500.5", "500.25")))
+    found.books = books()
     found.print(Format.JSON)
     data = json.loads(capsys.readouterr().out)
     assert data["reached"]
@@ -173,7 +170,7 @@ def test_what_a_run_came_to_stands_below_the_long_list_of_what_rests(capsys):
     found = result(user())
     for number in range(100):
         found.settled.open.add(order_id=f"o{number}", strategy_id="koge", legs=[pb.Leg()])
-    found.compare(books(("1", "1500.50", "500.25")))
+    found.books = books()
     found.print(Format.TABLE)
     lines = capsys.readouterr().out.splitlines()
     (statistics,) = [number for number, line in enumerate(lines) if "target reached" in line]
