@@ -1,8 +1,9 @@
 """Placements per second: group commit against one commit an order, with the real placing decision.
 
 500 users place on four symbols, 100 of them at any time; each placement is decided whole (idempotency,
-epochs, filters, slot, funds, guard, fingerprint, volume scope) and is durable before it counts. Rounds
-of the two writers alternate with measurements of the disk alone, each round on a new journal.
+epochs, filters, slot, funds, guard, fingerprint, volume scope) and is durable before it counts. A round
+is: the disk alone, one writer, the other one, then group commit at a steady 1,000 orders a second, each
+on a new journal; ratios are taken within a round, so that a noisy machine disturbs both sides of one.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,6 +36,7 @@ USERS_EACH = 5  # that one of those in flight places for, in turn
 USERS = IN_FLIGHT * USERS_EACH
 SYMBOLS = 4
 TARGET = Decimal(10**9)
+STEADY_PER_SECOND = 1000
 
 
 class OneCommitEach(Journal):
@@ -50,11 +53,32 @@ class OneCommitEach(Journal):
 
 
 @dataclass
-class Round:
-    """What one round took."""
+class Run:
+    """What one writer did in one round."""
 
     per_second: float
+    cpu_us: float  # of this process, a placement
     seconds: list[float]  # of each placement
+
+    @property
+    def p50(self) -> float:
+        """Half of them were faster, in seconds."""
+        return statistics.median(self.seconds)
+
+
+@dataclass
+class Round:
+    """One of each, close together in time."""
+
+    floor: list[float]  # seconds of each fdatasync
+    single: Run
+    group: Run
+    steady: Run
+
+    @property
+    def sync(self) -> float:
+        """The disk alone, p50 in seconds."""
+        return statistics.median(self.floor)
 
 
 class Desk:
@@ -149,28 +173,47 @@ def an_ask(user_id: UserId, symbol: str, now: datetime) -> Ask:
     )
 
 
-async def one_round(directory: Path, kind: type[Journal]) -> Round:
-    """Everybody places on every symbol, one after another."""
-    path = directory / "order.db"
-    desk = Desk(path, kind)
-    writer = asyncio.create_task(desk.journal.write_forever())
-    await desk.journal.run(desk.prepare)
-    seconds: list[float] = []
-
-    now = desk.clock.now()
-    asks = [[an_ask(user_of(user), symbol, now) for symbol in desk.known] for user in range(USERS)]
+async def in_flight(desk: Desk, asks: list[list[Ask]], seconds: list[float]) -> None:
+    """Everybody places on every symbol, one after another, so many at a time."""
 
     async def loop(first: int) -> None:
         for user in range(first, USERS, IN_FLIGHT):
             for ask in asks[user]:
                 await desk.place(ask, seconds)
 
-    began = time.perf_counter()
     await asyncio.gather(*map(loop, range(IN_FLIGHT)))
-    took = time.perf_counter() - began
+
+
+async def steadily(desk: Desk, asks: list[list[Ask]], seconds: list[float]) -> None:
+    """The same placements, each begun at its own moment whatever became of those before."""
+    began, loop = time.perf_counter(), asyncio.get_running_loop()
+    placing_: list[asyncio.Task[None]] = []
+    for number, ask in enumerate(ask for of_user in asks for ask in of_user):
+        ahead = began + number / STEADY_PER_SECOND - time.perf_counter()
+        if ahead > 0:
+            await asyncio.sleep(ahead)
+        placing_.append(loop.create_task(desk.place(ask, seconds)))
+    await asyncio.gather(*placing_)
+
+
+async def run(
+    path: Path,
+    kind: type[Journal],
+    load: Callable[[Desk, list[list[Ask]], list[float]], Awaitable[None]],
+) -> Run:
+    """One writer on a new journal under a load."""
+    desk = Desk(path, kind)
+    writer = asyncio.create_task(desk.journal.write_forever())
+    await desk.journal.run(desk.prepare)
+    seconds: list[float] = []
+    now = desk.clock.now()
+    asks = [[an_ask(user_of(user), symbol, now) for symbol in desk.known] for user in range(USERS)]
+    began, cpu = time.perf_counter(), time.process_time()
+    await load(desk, asks, seconds)
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
     writer.cancel()
     desk.store.close()
-    return Round(len(seconds) / took, seconds)
+    return Run(len(seconds) / took, cpu / len(seconds) * 1e6, seconds)
 
 
 def floor(directory: Path) -> list[float]:
@@ -195,41 +238,57 @@ def start_seconds(path: Path) -> tuple[int, float]:
     return sound.events, took
 
 
-def show(name: str, rounds: list[Round]) -> float:
-    """A line of the table; returns the median throughput."""
-    per_second = statistics.median(one.per_second for one in rounds)
-    seconds = sorted(second for one in rounds for second in one.seconds)
+def one_round(directory: Path) -> Round:
+    """The disk alone, then each writer on a new journal beside it."""
+    syncs = floor(directory)
+    single = asyncio.run(run(directory / "single.db", OneCommitEach, in_flight))
+    group = asyncio.run(run(directory / "group.db", Journal, in_flight))
+    steady = asyncio.run(run(directory / "steady.db", Journal, steadily))
+    return Round(syncs, single, group, steady)
+
+
+def show(name: str, runs: list[Run], sync: float) -> None:
+    """A line of the table."""
+    per_second = statistics.median(one.per_second for one in runs)
+    cpu = min(one.cpu_us for one in runs)
+    seconds = sorted(second for one in runs for second in one.seconds)
     p50, p99 = (seconds[int(len(seconds) * share)] * 1000 for share in (0.5, 0.99))
-    print(f"{name:<24}{per_second:>12,.0f}{p50:>10.2f}{p99:>10.2f}")
-    return per_second
+    print(f"{name:<28}{per_second:>10,.0f}{cpu:>14.0f}{p50:>10.2f}{p99:>10.2f}{p50 / sync / 1000:>14.1f} x")
+
+
+def show_ratio(what: str, ratios: list[float], wanted: str) -> None:
+    """The rounds' ratios in one line."""
+    print(
+        f"{what:<62}{statistics.median(ratios):>6.1f}   "
+        f"({min(ratios):.1f} to {max(ratios):.1f}; wanted: {wanted})"
+    )
 
 
 def main() -> None:
-    """Alternate the writers, then print the table."""
+    """Play the rounds, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--directory", type=Path, help="on the disk to be measured; none: the current one")
     arguments = parser.parse_args()
-    syncs: list[float] = []
-    single: list[Round] = []
-    group: list[Round] = []
+    rounds: list[Round] = []
     checked = (0, 0.0)
     for _ in range(arguments.rounds):
-        for kind, rounds in ((OneCommitEach, single), (Journal, group)):
-            with tempfile.TemporaryDirectory(dir=arguments.directory or Path.cwd()) as name:
-                directory = Path(name)
-                syncs.extend(floor(directory))
-                rounds.append(asyncio.run(one_round(directory, kind)))
-                if kind is Journal:
-                    checked = start_seconds(directory / "order.db")
-    print(f"group commit, {IN_FLIGHT} placements in flight, {arguments.rounds} rounds of each, alternating")
-    print(f"{'':<24}{'orders/s':>12}{'p50 ms':>10}{'p99 ms':>10}")
-    one = show("one commit an order", single)
-    many = show("group commit", group)
-    syncs.sort()
-    p50, p99 = (syncs[int(len(syncs) * share)] * 1000 for share in (0.5, 0.99))
-    print(f"{'fdatasync alone':<24}{'':>12}{p50:>10.2f}{p99:>10.2f}")
-    print(f"ratio {many / one:.1f} (wanted: at least 5)")
+        with tempfile.TemporaryDirectory(dir=arguments.directory or Path.cwd()) as name:
+            rounds.append(one_round(Path(name)))
+            checked = start_seconds(Path(name) / "group.db")
+    sync = statistics.median(second for one in rounds for second in one.floor)
+    print(
+        f"{len(rounds)} rounds; {IN_FLIGHT} placements in flight, or {STEADY_PER_SECOND:,} a second steadily"
+    )
+    print(f"fdatasync alone: p50 {sync * 1000:.2f} ms")
+    print(f"{'':<28}{'orders/s':>10}{'CPU us each':>14}{'p50 ms':>10}{'p99 ms':>10}{'p50/fdatasync':>16}")
+    show("one commit an order", [one.single for one in rounds], sync)
+    show("group commit", [one.group for one in rounds], sync)
+    show("group commit, steadily", [one.steady for one in rounds], sync)
+    ratios = [one.group.per_second / one.single.per_second for one in rounds]
+    show_ratio("throughput, group commit against one commit an order", ratios, "5 or more")
+    ratios = [one.steady.p50 / one.sync for one in rounds]
+    show_ratio(f"p50 at {STEADY_PER_SECOND:,} orders/s against fdatasync alone", ratios, "2.5 or less")
     events, took = checked
     print(
         f"check at start: {took * 1000:.0f} ms for {events} events, {took / events * 1e5:.2f} s per 100,000"

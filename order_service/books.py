@@ -21,6 +21,7 @@ from otopilot.clock import to_ms
 from otopilot.instrument import Side, Venue
 from otopilot.money import ZERO
 from otopilot.order import (
+    OVER,
     LegRole,
     LegStatus,
     Order,
@@ -32,7 +33,7 @@ from otopilot.order import (
     UserId,
     VenueOrderId,
 )
-from otopilot.position import MemberVolume, ScopeMember, ScopeVolume, VolumeScope
+from otopilot.position import MemberVolume, ScopeVolume, VolumeScope
 
 RECENT = 5_000
 TRADES_REMEMBERED = 50_000
@@ -112,16 +113,17 @@ class Books:
             if row.order_id is None:
                 self.foreign_keys[row.account][row.trade.key] = row
             else:
-                self.ledger.own(row, self.base_asset(row.account))
+                self.ledger.own(row, self.base_asset(row.account.venue, row.account.symbol))
         for scope in self.scopes.values():
             self.watch_since(scope)
 
-    def base_asset(self, account: AccountKey) -> str:
+    def base_asset(self, venue: Venue, symbol: str) -> str:
         """The venue's name of the base asset, from the journal's meta table."""
-        market = (account.venue, account.symbol)
-        if market not in self.base_assets:
-            self.base_assets[market] = self.store.meta(f"base_asset/{market[0]}/{market[1]}") or ""
-        return self.base_assets[market]
+        known = self.base_assets.get((venue, symbol))
+        if known is None:
+            known = self.store.meta(f"base_asset/{venue}/{symbol}") or ""
+            self.base_assets[venue, symbol] = known
+        return known
 
     def watch_since(self, scope: VolumeScope, fresh: Iterable[LedgerRow] = ()) -> None:
         """Begin a SINCE scope from the rows on disk and those that are about to be there."""
@@ -185,7 +187,7 @@ class Books:
 
     def uncovered(self, account: AccountKey) -> Decimal:
         """Own base that no SELL covers: pending, submitting, in doubt, on the book or held."""
-        covered = ZERO
+        covered, base_asset = ZERO, self.base_asset(account.venue, account.symbol)
         for order in self.live_orders(account):
             sell = order.sell
             if sell is None or (order.rejection is not None and order.order_id not in self.held):
@@ -195,7 +197,7 @@ class Books:
                 covered += sell.unfilled
                 continue
             # A SELL that is not released covers only what its own BUY brought in so far.
-            fees = (fee.amount for fee in order.buy.fees if fee.asset == self.base_asset(account))
+            fees = (fee.amount for fee in order.buy.fees if fee.asset == base_asset)
             received = order.buy.filled_quantity - sum(fees, ZERO)
             covered += max(ZERO, min(sell.unfilled, received - sell.filled_quantity))
         return max(ZERO, self.ledger.inventory(account).base - covered)
@@ -228,7 +230,9 @@ class Books:
             MemberVolume(
                 user_id=member.user_id,
                 counted=self.ledger.counted(scope, member, now),
-                complete=self.is_complete(scope, member, now),
+                complete=self.is_complete(
+                    scope, AccountKey(member.user_id, member.venue, member.symbol), now
+                ),
             )
             for member in scope.members
         )
@@ -241,9 +245,8 @@ class Books:
             window_start=window_start(scope, now),
         )
 
-    def is_complete(self, scope: VolumeScope, member: ScopeMember, now: datetime) -> bool:
-        """Was the member's history read over the scope's whole window, and since this start?"""
-        account = AccountKey(member.user_id, member.venue, member.symbol)
+    def is_complete(self, scope: VolumeScope, account: AccountKey, now: datetime) -> bool:
+        """Was a member's history read over the scope's whole window, and since this start?"""
         cursor = self.cursors.get(account)
         if cursor is None or not self.complete_accounts.get(account):
             return False
@@ -263,15 +266,16 @@ class Books:
     def place(self, order: Order) -> bool:
         """Put an order where its state says; true when a guard claim became freer."""
         order_id, account = order.order_id, account_of(order)
-        held, over, buy = order_id in self.held, order.is_over, order.buy
+        state, buy = order.state, order.buy
+        held, over = order_id in self.held, state in OVER
         is_live = held or not over or not order.settled
         reserves = is_live and (order.rejection is None or held)
         self.room.order_changed(account, order_id, reserved_by(order) if reserves else NOTHING)
+        spending = self.spending[order.venue, order.user_id]
         if is_live and buy is not None and order.rejection is None:
-            spent = Spending(order.symbol, order.submitted_at, buy.quantity * buy.price)
-            self.spending[order.venue, order.user_id][order_id] = spent
+            spending[order_id] = Spending(order.symbol, order.submitted_at, buy.quantity * buy.price)
         else:
-            self.spending[order.venue, order.user_id].pop(order_id, None)
+            spending.pop(order_id, None)
         if is_live:
             self.live[order_id] = order
             self.by_account[account][order_id] = None

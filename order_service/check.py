@@ -7,8 +7,11 @@ totals are the sums of the trades (reliability 39). Reads only.
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
@@ -196,11 +199,15 @@ def _check_trades(connection: sqlite3.Connection) -> int:
 
 def _replay(connection: sqlite3.Connection) -> None:
     """Every order is what its events make, to the byte, and its row's columns say the same."""
-    for row in connection.execute(_select("orders")):
+    events = groupby(
+        connection.execute("SELECT order_id, body FROM events ORDER BY order_id, sequence"), itemgetter(0)
+    )
+    for row in connection.execute(f"{_select('orders')} ORDER BY order_id"):
         values = dict(zip(COLUMNS["orders"], row, strict=False))
         order_id = values["order_id"]
         order = msgspec.json.decode(values["body"], type=Order)
-        if msgspec.json.encode(_fold(connection, order_id)) != msgspec.json.encode(order):
+        # Every order has events and every event its order: that was looked at before.
+        if msgspec.json.encode(_fold(order_id, next(events)[1])) != msgspec.json.encode(order):
             raise Damaged(f"orders: {order_id} is not what its events make")
         wanted = {
             "order_id": order.order_id,
@@ -221,13 +228,12 @@ def _replay(connection: sqlite3.Connection) -> None:
         _check_legs(connection, order)
 
 
-def _fold(connection: sqlite3.Connection, order_id: str) -> Order:
-    rows = connection.execute("SELECT body FROM events WHERE order_id = ? ORDER BY sequence", (order_id,))
+def _fold(order_id: str, events: Iterator[tuple[str, bytes]]) -> Order:
     try:
-        order = msgspec.json.decode(next(rows)[0], type=Order)
-        for (body,) in rows:
+        order = msgspec.json.decode(next(events)[1], type=Order)
+        for _, body in events:
             order = advance(order, msgspec.json.decode(body, type=News))
-    except (msgspec.DecodeError, IllegalTransition, StopIteration) as error:
+    except (msgspec.DecodeError, IllegalTransition) as error:
         raise Damaged(f"events: those of order {order_id} cannot be replayed: {error}") from error
     return order
 

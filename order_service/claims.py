@@ -1,18 +1,18 @@
 """The prices at which an order may trade, as the guard compares them (architecture 6). Pure."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
+
 from otopilot.instrument import Side, Venue
-from otopilot.order import Order, OrderState, UserId
+from otopilot.order import OVER, Order, OrderState, UserId
 
 Market = tuple[Venue, str]  # a venue's symbol
 
 _PASSING = frozenset({OrderState.SUBMITTING, OrderState.WORKING})
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """The prices at which an order may trade: its BUY at or below bid, its SELL at or above ask."""
 
     holder: str  # our order id, foreign:<user>:<venue's id>, reprice:<order id> or ticket:<user>:<side>
@@ -30,7 +30,8 @@ class Claim:
 def claim_of(order: Order, held: bool) -> Claim | None:
     """What an order claims now; a held one (absence proven, not yet released) claims all of it."""
     bid = ask = None
-    if order.is_over and not held:
+    state = order.state
+    if state in OVER and not held:
         return None
     for leg in order.legs:
         if leg.is_over:
@@ -41,7 +42,7 @@ def claim_of(order: Order, held: bool) -> Claim | None:
             ask = leg.price
     if bid is None and ask is None:
         return None
-    passing = bid is not None and not held and order.state in _PASSING
+    passing = bid is not None and not held and state in _PASSING
     return Claim(order.order_id, order.user_id, bid, ask, passing)
 
 

@@ -75,6 +75,8 @@ class Fingerprints:
 
     def choose(self, wanted: Fingerprint, instrument: Instrument, now: datetime) -> Fingerprint:
         """The nearest free one. Raises NoneFree."""
+        if self._taken_until(wanted, now) is None:
+            return wanted
         times: list[datetime] = []
         for candidate in _candidates(wanted, instrument):
             until = self._taken_until(candidate, now)
@@ -84,7 +86,9 @@ class Fingerprints:
         raise NoneFree(min(times, default=None))
 
     def _taken_until(self, print_: Fingerprint, now: datetime) -> list[datetime | None] | None:
-        holders = self._taken.get(print_, {})
+        holders = self._taken.get(print_)
+        if not holders:
+            return None
         return [until for until in holders.values() if until is None or until > now] or None
 
 

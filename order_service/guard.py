@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import msgspec
+
 from order_service.claims import Claim, Market, claim_of, is_freer
 from order_service.tickets import Asker, Tickets
 from otopilot.order import OrderId, UserId
@@ -22,8 +24,7 @@ __all__ = ["Blocked", "Claim", "Counters", "Guard", "Market", "Verdict", "claim_
 REPRICED_FOR = timedelta(seconds=30)  # a re-pricing that nobody goes on with is given up
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The prices an order may have; none where it has no such leg."""
 
     bid: Decimal | None

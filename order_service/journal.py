@@ -2,9 +2,10 @@
 
 Decisions run one after another on the books in memory; what they write is committed together
 with whatever queued while the last commit ran (architecture 5, the writer). A caller gets its
-answer, and a watcher its news, only after the commit. A failed commit fails its whole batch
-and the books are rebuilt from the disk. The writer itself outlives every failure: nothing that
-queued is ever left without an answer.
+answer, also a no, and a watcher its news, only after the commit: all of them speak of what is on
+the disk. A failed commit fails its whole batch and the books are rebuilt from the disk, unless the
+disk has the batch after all. The writer itself outlives every failure: nothing that queued is ever
+left without an answer.
 """
 
 import asyncio
@@ -40,6 +41,23 @@ class _Item(Generic[T]):
         self.begin_before = begin_before
         self.then = then
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def answer(self, answer: T) -> None:
+        """It stands."""
+        if not self.future.done():
+            self.future.set_result(answer)
+        if self.then is not None:
+            _follow(self.then, answer)
+
+    def fail(self, error: Exception) -> None:
+        """It never happened."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # seen: a caller that went away leaves nobody to retrieve it
+
+
+_Answers = list[tuple[_Item[Any], Any]]
+_Refusals = list[tuple[_Item[Any], Exception]]
 
 
 class Journal:
@@ -139,11 +157,10 @@ class Journal:
         try:
             self._rebuild_if_stale()
             transaction = Transaction(self.books, self._clock.now())
-            answers = self._decide(transaction, batch)
+            with self._store.snapshot():
+                answers, refusals = self._decide(transaction, batch)
             if transaction.statements:
-                self._stale = True  # until it is on the disk
-                await self._store.commit(transaction.statements)
-                self._stale = self.failed = False
+                await self._commit(transaction)
         except JournalFailed as error:
             _log.error("commit failed", error=str(error), batch=len(batch))
             self.failed = True
@@ -155,10 +172,25 @@ class Journal:
         for alarm in transaction.alarms:
             self._sound(alarm)
         for item, answer in answers:
-            if not item.future.done():
-                item.future.set_result(answer)
-            if item.then is not None:
-                _follow(item.then, answer)
+            item.answer(answer)
+        for item, no in refusals:
+            item.fail(no)
+
+    async def _commit(self, transaction: Transaction) -> None:
+        """Raises JournalFailed when nothing of it is on the disk, or nobody can tell."""
+        self._stale = True  # until it is on the disk
+        try:
+            await self._store.commit(transaction.statements)
+            self.failed = False
+        except TakenOver:
+            raise
+        except JournalFailed as error:
+            if not transaction.is_on(self._store):
+                raise
+            # What is on the disk happened, whatever became of the word of it: a no would be a lie.
+            _log.error("commit failed once it was durable", error=str(error))
+            self.failed = True
+        self._stale = False
 
     def on_alarm(self, sound: Callable[[str], None]) -> None:
         """Call this, before anything else is decided, when the journal shows what must never happen."""
@@ -169,28 +201,34 @@ class Journal:
         for listener in self._listeners:
             _follow(listener, alarm)
 
-    def _decide(self, transaction: Transaction, batch: list[_Item[Any]]) -> list[tuple[_Item[Any], Any]]:
-        """The answers of the decisions that stand. Raises JournalFailed when none may."""
-        answers: list[tuple[_Item[Any], Any]] = []
+    def _decide(self, transaction: Transaction, batch: list[_Item[Any]]) -> tuple[_Answers, _Refusals]:
+        """What to say once the batch stands. Raises JournalFailed when none of it may.
+
+        A no waits for the commit as well: it may rest on a decision before it in the same batch.
+        """
+        answers: _Answers = []
+        refusals: _Refusals = []
+        statements = transaction.statements
         for item in batch:
             if item.begin_before is not None and self._clock.monotonic() > item.begin_before:
-                _fail(item, _overloaded())
+                refusals.append((item, _overloaded()))
                 continue
-            mark = len(transaction.statements)
+            mark = len(statements)
             try:
                 answers.append((item, item.decide(transaction)))
             except Exception as error:
-                _fail(item, error)
-                if len(transaction.statements) != mark:
+                refusals.append((item, error))
+                if len(statements) != mark:
                     # It changed the books half way: a defect. Nothing of this batch may stand.
                     _log.exception("a decision failed half way")
+                    item.fail(error)
                     self._stale = True
                     raise JournalFailed(f"a decision of the same batch failed half way: {error}") from error
-        return answers
+        return answers, refusals
 
     def _abandon(self, batch: list[_Item[Any]], error: JournalFailed) -> None:
         for item in batch:
-            _fail(item, error)
+            item.fail(error)
         try:
             self._rebuild_if_stale()
         except JournalFailed as again:
@@ -213,12 +251,6 @@ def _follow(then: Callable[[Any], None], answer: Any) -> None:
     except Exception:
         # The commit stands whatever its listeners do, and so must the writer.
         _log.exception("what follows a commit failed")
-
-
-def _fail(item: _Item[Any], error: Exception) -> None:
-    if not item.future.done():
-        item.future.set_exception(error)
-        item.future.exception()  # seen: a caller that went away leaves nobody to retrieve it
 
 
 def _overloaded() -> Denied:

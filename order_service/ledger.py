@@ -206,7 +206,7 @@ def window_start(scope: VolumeScope, now: datetime) -> datetime | None:
         case VolumeWindow.ALL:
             return None
         case VolumeWindow.DAY:
-            return datetime.combine(day_of(now), datetime.min.time(), tzinfo=UTC)
+            return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         case VolumeWindow.SINCE:
             return scope.since
 

@@ -259,6 +259,8 @@ def _with_fingerprint(books: Books, order: Order, known: Circumstances, now: dat
             f"ended; one frees at {at or 'the end of an open order'}",
             free_at=at,
         ) from None
+    if chosen is wanted:
+        return order
     working = msgspec.structs.replace(leg, price=chosen.price, quantity=chosen.quantity)
     legs: tuple[Leg, ...] = (working,)
     if order.pending is not None:
@@ -281,7 +283,7 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
         raise _precondition(
             "NOT_A_MEMBER", f"user {ask.user_id} on {ask.symbol} is no member of volume scope {ask.scope_id}"
         )
-    if not books.is_complete(scope, member, now):
+    if not books.is_complete(scope, ask.account, now):
         raise Denied(
             Kind.UNAVAILABLE,
             "USER_SETTLING",
@@ -292,7 +294,9 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
         _check_cost(books, ask, member)
     both = scope.side is VolumeSide.BOTH
     counting = [leg for leg in order.legs if leg.side is Side.BUY or both]
-    notional = sum((leg.quantity * leg.price for leg in counting), ZERO)
+    notional = ZERO
+    for leg in counting:
+        notional += leg.quantity * leg.price
     counted = books.room.counted(ask.scope_id, now, books.ledger)
     reserved = books.room.reserved(ask.scope_id)
     left = scope.target - counted - reserved

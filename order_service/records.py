@@ -18,7 +18,7 @@ from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Side, Venue
 from otopilot.order import Fee, Trade, TradeKey, UserId, VenueOrderId
 
-SCHEMA_VERSION = 2  # of PRAGMA user_version; the newest of migrations/versions
+SCHEMA_VERSION = 3  # of PRAGMA user_version; the newest of migrations/versions
 
 # Without the checksum, which is the last of each.
 COLUMNS: dict[str, tuple[str, ...]] = {

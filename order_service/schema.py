@@ -80,9 +80,9 @@ Table(
 )
 
 Index("orders_live", orders.c.live, sqlite_where=text("live = 1"))
-Index("orders_updated", orders.c.updated_ms)
+Index("orders_updated", orders.c.updated_ms, sqlite_where=text("live = 0"))
+Index("orders_user", orders.c.user_id, orders.c.number)
 Index("orders_cycle", orders.c.strategy_id, orders.c.user_id, orders.c.venue, orders.c.symbol, orders.c.cycle)
-Index("events_order", events.c.order_id, events.c.sequence)
 Index("trades_time", trades.c.venue, trades.c.user_id, trades.c.symbol, trades.c.traded_at_ms)
 
 

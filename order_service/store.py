@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,6 +71,7 @@ class SqliteStore:
         Raises RefuseStart.
         """
         self._path = path
+        self._torn = False  # the writing connection had to be closed
         self._lock = journal_file.Lock(path)
         try:
             self._write = journal_file.open_for_writing(path, self._lock)
@@ -89,6 +91,8 @@ class SqliteStore:
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         try:
+            if self._torn:
+                self._write = self._open_again()
             execute = self._write.execute
             execute("BEGIN IMMEDIATE")
             self._refuse_other_instance()
@@ -111,9 +115,15 @@ class SqliteStore:
                 self._write.execute("ROLLBACK")
         except sqlite3.Error:
             # A disk that fails may fail this too; a closed connection has no transaction.
+            self._torn = True
             self._write.close()
-            self._write = journal_file.connect(self._path)
-            self._write.execute("PRAGMA synchronous=FULL")
+
+    def _open_again(self) -> sqlite3.Connection:
+        """Another connection in place of one that was closed."""
+        connection = journal_file.connect(self._path)
+        connection.execute("PRAGMA synchronous=FULL")
+        self._torn = False
+        return connection
 
     def _mint_epoch(self) -> int:
         """Every write from now on is of this instance; a later one makes this one's writes fail."""
@@ -150,6 +160,24 @@ class SqliteStore:
 
     # ------------------------------------------------------------------ reads
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read within is of one moment, and costs half: the file is looked at once.
+
+        Raises JournalFailed. To be left before anything is awaited: the log grows while it is held.
+        """
+        try:
+            if self._read.in_transaction:
+                self._read.execute("ROLLBACK")  # of a snapshot that could not be left
+            self._read.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise JournalFailed(f"the journal could not be read: {error}") from error
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):  # the next snapshot tries again, and says so
+                self._read.execute("COMMIT")
+
     def meta(self, key: str) -> str | None:
         """A value of the meta table."""
         row = self._read.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -160,8 +188,8 @@ class SqliteStore:
         return map(_stored, self._read.execute(f"{_ORDER} WHERE live = 1 ORDER BY number"))
 
     def recent_orders(self, milliseconds: int) -> Iterator[StoredOrder]:
-        """Settled orders that changed so long before the newest change, or later; oldest first."""
-        newest = "(SELECT max(updated_ms) FROM orders)"
+        """Settled orders that changed so long before the newest of them, or later; oldest first."""
+        newest = "(SELECT max(updated_ms) FROM orders WHERE live = 0)"
         where = f"WHERE live = 0 AND updated_ms >= {newest} - ? ORDER BY number"
         return map(_stored, self._read.execute(f"{_ORDER} {where}", (milliseconds,)))
 
@@ -262,11 +290,6 @@ class SqliteStore:
         sql = "SELECT venue, user_id, symbol, covered_since_ms, next_from_ms FROM cursors"
         for venue, user, symbol, since, following in self._read.execute(sql):
             yield AccountKey(UserId(user), Venue(venue), symbol), Cursor(from_ms(since), from_ms(following))
-
-    def events(self, order_id: OrderId) -> list[bytes]:
-        """An order's events, oldest first: the order as it was placed, then news."""
-        sql = "SELECT body FROM events WHERE order_id = ? ORDER BY sequence"
-        return [body for (body,) in self._read.execute(sql, (order_id,))]
 
 
 _ORDER = "SELECT body, request_hash, held_until, number FROM orders"

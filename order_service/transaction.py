@@ -3,6 +3,7 @@
 The only thing that changes the books. A decision raises before it calls anything here.
 """
 
+import sqlite3
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from order_service.books import Books, account_of
 from order_service.feed import FeedItem
 from order_service.guard import Market
 from order_service.ledger import AccountKey, LedgerRow
-from order_service.store import Cursor, Statement, StoredUser
+from order_service.store import Cursor, SqliteStore, Statement, StoredUser
 from otopilot import log, money
 from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Venue
@@ -33,7 +34,17 @@ class Transaction:
         self.statements: list[Statement] = []
         self.published: list[FeedItem] = []
         self.alarms: list[str] = []  # that stop everybody
+        self._began = books.sequence
         self._fresh: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}  # trades not on the disk yet
+
+    def is_on(self, store: SqliteStore) -> bool:
+        """Did the disk get it, whatever was said of its commit? By its last event; in doubt it did not."""
+        if self._began == self.books.sequence:
+            return False
+        try:
+            return store.newest_event() == (self.books.sequence, self.books.chain)
+        except sqlite3.Error:
+            return False
 
     def write(self, sql: str, *values: Any) -> None:
         """A statement of the commit."""
@@ -171,7 +182,7 @@ class Transaction:
         if row.order_id is None:
             books.foreign_keys[account][key] = row
         else:
-            books.ledger.own(row, books.base_asset(account))
+            books.ledger.own(row, books.base_asset(account.venue, account.symbol))
         return True
 
     def _count(self, row: LedgerRow) -> None:
@@ -195,7 +206,7 @@ class Transaction:
 
     def set_base_asset(self, venue: Venue, symbol: str, asset: str) -> None:
         """Remember a symbol's base asset, for folding trades at a start without the venue."""
-        if self.books.base_asset(AccountKey(UserId(""), venue, symbol)) != asset:
+        if self.books.base_asset(venue, symbol) != asset:
             self.books.base_assets[venue, symbol] = asset
             self.set_meta(f"base_asset/{venue}/{symbol}", asset)
 

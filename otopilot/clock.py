@@ -60,11 +60,15 @@ class SystemClock:
         return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
 def from_ms(milliseconds: int) -> datetime:
     """A venue's epoch milliseconds as aware UTC, exact to the millisecond."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return _EPOCH + milliseconds * _MILLISECOND
 
 
 def to_ms(moment: datetime) -> int:
     """Epoch milliseconds of an aware time, cut, not rounded."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND

@@ -257,3 +257,9 @@ def picture(books: Books) -> dict[str, Any]:
         "sequence": books.sequence,
         "number": books.number,
     }
+
+
+def events_of(store: SqliteStore, order_id: str) -> list[bytes]:
+    """An order's events, oldest first: the order as it was placed, then news."""
+    sql = "SELECT body FROM events WHERE order_id = ? ORDER BY sequence"
+    return [body for (body,) in store._read.execute(sql, (order_id,))]

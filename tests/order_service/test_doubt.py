@@ -11,7 +11,7 @@ from otopilot.instrument import Side
 from otopilot.order import LegRole, LegStatus, Order, OrderState, RejectionKind
 from otopilot.position import UserState
 from tests.order_service.behaviours import answer_lost, late, request_lost, slow
-from tests.order_service.desk import HOLD, RULES, Desk, alpha_venue, spot_venue
+from tests.order_service.desk import HOLD, RULES, Desk, alpha_venue, events_of, spot_venue
 from tests.order_service.fakes import FakeVenue
 from tests.virtual_loop import virtual
 
@@ -256,7 +256,7 @@ def test_a_status_that_we_do_not_know_is_no_absence(tmp_path: Path, make: type[F
             account.failing.clear()
             await desk.sleep(300)
             assert desk.order(order).state is OrderState.IN_DOUBT
-            events = desk.store.events(order.order_id)
+            events = events_of(desk.store, order.order_id)
             assert sum(b"MARINATING" in event for event in events) == 1
             for row in account.rows.values():
                 row.status = LegStatus.OPEN
@@ -309,7 +309,7 @@ async def test_a_leg_that_is_two_orders_at_the_venue_is_an_alarm_and_stops_the_u
         assert desk.session().reason_code == "contradiction"
         # Said once a leg, however often it is seen; and what is there is still looked after.
         await desk.sleep(100)
-        events = desk.store.events(order.order_id)
+        events = events_of(desk.store, order.order_id)
         assert sum(b", yet " in event for event in events) == 2
         await desk.manager.cancel(order.order_id, LegRole.WORKING, "stop")
         await desk.sleep(5)

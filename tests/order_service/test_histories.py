@@ -20,7 +20,7 @@ from otopilot.instrument import Side
 from otopilot.order import LegRole, LegStatus, News, Order, OrderState, UserId, advance
 from otopilot.position import UserState
 from tests.order_service.behaviours import answer_lost, late, not_reached, refused, request_lost, slow
-from tests.order_service.desk import Desk, alpha_venue, picture, spot_venue
+from tests.order_service.desk import Desk, alpha_venue, events_of, picture, spot_venue
 from tests.virtual_loop import run, virtual
 
 DOWN = VenueSilent("down", "no answer")
@@ -36,7 +36,7 @@ def prints(books: Books) -> dict[Any, Any]:
 
 def replay(store: SqliteStore, order_id: str) -> Order:
     """The order that the journal's events make."""
-    first, *news = store.events(order_id)  # type: ignore[arg-type]
+    first, *news = events_of(store, order_id)
     order = msgspec.json.decode(first, type=Order)
     for body in news:
         order = advance(order, msgspec.json.decode(body, type=News))  # type: ignore[arg-type]
