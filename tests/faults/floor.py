@@ -96,6 +96,9 @@ class Line:
             raise VenueNotReached("connection", f"WebSocket: {refused.status}")
         return LineSocket(self._world, request, self.now_ms)
 
+    def heard(self, used_weight: int | None, ban: port.RateLimited | None) -> None:
+        """The gate in front keeps the budget."""
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 
@@ -145,6 +148,9 @@ class Gate:
 
     async def connect(self, url: str) -> port.Socket:
         return await self._door.connect(url)
+
+    def heard(self, used_weight: int | None, ban: port.RateLimited | None) -> None:
+        self._door.heard(used_weight, ban)
 
     async def aclose(self) -> None:
         """Nothing is kept open."""

@@ -88,7 +88,9 @@ def test_row_25_a_terminated_subscription_is_a_gap_and_is_made_anew(tmp_path: Pa
             floor.fault("order_terminate", user_id="1", count=1)
             opened = floor.control("GET", "report")["connections"]["opened"]["spot"]
             await floor.sleep(10)
-            assert floor.control("GET", "report")["connections"]["opened"]["spot"] == opened + 1
+            (rule,) = floor.heal()
+            assert int(rule["struck"]) == 1
+            assert floor.control("GET", "report")["connections"]["opened"]["spot"] == opened
             await a_whole_life(floor)
             await floor.agree()
 
@@ -126,12 +128,12 @@ def test_row_27_a_storm_of_reconnects_stays_below_the_venues_limit(tmp_path: Pat
                 await floor.place(user, buy="0.99")  # its push ends the connection
             await floor.sleep(300)
             counts = floor.control("GET", "report")["connections"]
-            assert counts["refused"]["spot"] > 100
+            assert counts["refused"]["spot"] > 30
             assert counts["refused"]["spot"] + counts["opened"]["spot"] <= 200
             floor.heal()
             await floor.sleep(310)
             counts = floor.control("GET", "report")["connections"]
-            assert counts["opened"]["spot"] == 20
+            assert counts["opened"]["spot"] == 2, "ten users share one"
             await floor.agree()
 
     story()
