@@ -23,10 +23,8 @@ WEIGHT_LIMIT = 100_000
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = {}
     config.addinivalue_line("markers", "operation(name): the row of the table of clients a test fills")
-    for warning in (
-        # python-binance asks websockets for its older client class.
-        "ignore:websockets:DeprecationWarning",
-    ):
+    # python-binance asks websockets for its older class, and leaves sockets to the collector.
+    for warning in ("ignore:websockets:DeprecationWarning", "ignore:unclosed:ResourceWarning"):
         config.addinivalue_line("filterwarnings", warning)
 
 
@@ -44,13 +42,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table: rows in the order they were first met."""
+    """Print the table: rows by their group, which stands before the colon, then as they were met."""
     rows = config.stash[TABLE]
+    names = sorted(rows, key=lambda name: name.rpartition(":")[0])
     clients = sorted({client for row in rows.values() for client in row})
     if not clients:
         return
     lines = [["operation", *clients]]
-    lines += [[name, *(row.get(client, "-") for client in clients)] for name, row in rows.items()]
+    lines += [[name, *(rows[name].get(client, "-") for client in clients)] for name in names]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     terminalreporter.section("public clients on the paper exchange")
     for line in lines:
@@ -79,7 +78,7 @@ def refused(record_property: Callable[[str, object], None]) -> Refused:
         with pytest.raises(kind) as caught:
             yield caught
         assert caught.type is kind
-        code = getattr(caught.value, "code", "")
+        code = getattr(caught.value, "code", "") or getattr(caught.value, "status_code", "")
         record_property("refusal", f"{kind.__name__} {code}".rstrip())
 
     return expect

@@ -121,6 +121,22 @@ def test_commission_rates_are_the_accounts(exchange: ccxt.binance) -> None:
     assert rates["standardCommission"]["taker"] == "0.00100000"
 
 
+# Signatures: the account tests sign by HMAC.
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("ed25519", marks=operation("signed by Ed25519")),
+        pytest.param("rsa", marks=operation("signed by RSA")),
+    ],
+)
+def test_a_private_key_signs_what_a_secret_does(venue: Venue, kind: str) -> None:
+    exchange = connect(ccxt.binance, venue, venue.open_account_signing_with(kind))
+    placed = exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
+    assert exchange.cancel_order(placed["id"], SYMBOL)["status"] == "canceled"
+
+
 # Orders.
 
 

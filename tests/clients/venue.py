@@ -10,13 +10,21 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where the prices are pinned; the house quotes a dollar (a few cents for BNB) around them.
@@ -70,6 +78,16 @@ class Venue:
         if btc != "0":
             self.deposit(user_id, "BTC", btc)
         return Keys(user_id, made["api_key"], made.get("secret", ""))
+
+    def open_account_signing_with(self, kind: str) -> Keys:
+        """An account whose owner signs by `ed25519` or `rsa`; its secret is a private key in PEM."""
+        key: Ed25519PrivateKey | RSAPrivateKey = Ed25519PrivateKey.generate()
+        if kind == "rsa":
+            key = generate_private_key(public_exponent=65537, key_size=2048)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        keys = self.open_account(key_kind=kind, public_key=public.decode())
+        return replace(keys, secret=private.decode())
 
     def deposit(self, user_id: str, asset: str, amount: str) -> None:
         self.control("deposit", {"user_id": user_id, "venue": "spot", "asset": asset, "amount": amount})
