@@ -7,7 +7,8 @@ accepted missed it; what never got on the book is tried again on the same step (
 
 from otopilot import money
 from otopilot.order import IN_FLIGHT, LegStatus, Order, OrderState, RejectionKind
-from strategy_service import rounds
+from strategy_service import cycle
+from strategy_service.reasons import Reason, RoundResult
 from strategy_service.state import Condition, Phase, StopMode
 from strategy_service.turn import Turn
 
@@ -25,7 +26,7 @@ def watch(turn: Turn) -> bool:
         return _came_to_nothing(turn, order)
     if buy.status is LegStatus.FILLED:
         turn.set(strikes=0)
-        return rounds.over(turn, "filled")
+        return cycle.over(turn, RoundResult.FILLED)
     if order.settled or (buy.settled and order.state is OrderState.TRIGGERED):
         return _ended(turn, order)
     turn.poll(order)
@@ -33,12 +34,12 @@ def watch(turn: Turn) -> bool:
     if order.state in IN_FLIGHT:
         ended = _unknown(turn, order)
     elif buy.is_over:
-        turn.wait("settling_order", "the last trades of the cancelled BUY are being read")
+        turn.wait(Reason.SETTLING_ORDER, "the last trades of the cancelled BUY are being read")
     else:
         _await_fill(turn, order)
     if not turn.moment.orders_up:
         text = f"no order news comes: {turn.state.waiting.text}"
-        turn.wait("order_unreachable", text, None, Condition.BLOCKED)
+        turn.wait(Reason.ORDER_UNREACHABLE, text, None, Condition.BLOCKED)
     return ended
 
 
@@ -54,22 +55,22 @@ def _await_fill(turn: Turn, order: Order) -> None:
     assert deadline is not None
     if turn.now >= deadline or state.stop in (StopMode.CANCEL, StopMode.FLATTEN):
         turn.cancel_buy(order, "stop" if state.stop is not None else "fill timeout")
-        turn.wait("cancel", f"{_text(order)} is being cancelled")
+        turn.wait(Reason.CANCEL, f"{_text(order)} is being cancelled")
     else:
-        turn.wait("fill", f"{_text(order)}, {timeout:g} s at most", deadline)
+        turn.wait(Reason.FILL, f"{_text(order)}, {timeout:g} s at most", deadline)
 
 
 def _unknown(turn: Turn, order: Order) -> bool:
     """Sent, and the venue's answer is not known: never another BUY before it is."""
     if order.state is OrderState.IN_DOUBT:
         text = f"order {order.order_id}: the venue's answer was lost; the order service looks it up"
-        turn.wait("in_doubt", text, None, Condition.BLOCKED)
+        turn.wait(Reason.IN_DOUBT, text, None, Condition.BLOCKED)
         if turn.state.stop is not None:
             # finish() leaves it with a cancel wish, and names it.
             turn.set(stop_by=turn.now)
             return True
     else:
-        turn.wait("placing", f"{_text(order)}: the venue has not answered yet")
+        turn.wait(Reason.PLACING, f"{_text(order)}: the venue has not answered yet")
     return False
 
 
@@ -81,12 +82,12 @@ def _came_to_nothing(turn: Turn, order: Order) -> bool:
     refused = order.rejection.kind is RejectionKind.VENUE
     if refused or strikes % _MOST_STRIKES == 0:
         seconds = min(_MOST_BACKOFF_SECONDS, 2.0 ** min(strikes - 1, 6)) if refused else 1.0
-        rounds.over(turn, "refused" if refused else "not_placed")
+        cycle.over(turn, RoundResult.REFUSED if refused else RoundResult.NOT_PLACED)
     else:
         seconds = _AGAIN_SECONDS
     turn.set(not_before=turn.now + seconds if turn.state.ending is None else turn.now)
     text = f"{_text(order)} came to nothing: {order.rejection.message} ({order.rejection.code})"
-    code = "venue_refused" if refused else "not_placed"
+    code = Reason.VENUE_REFUSED if refused else Reason.NOT_PLACED
     turn.wait(code, text, turn.state.not_before, Condition.BLOCKED)
     return True
 
@@ -96,7 +97,7 @@ def _ended(turn: Turn, order: Order) -> bool:
     state, settings = turn.state, turn.settings
     spent = state.spent + order.working.filled_quote
     if state.ending is not None or order.strategy_id != turn.rules.strategy_id:
-        return rounds.over(turn, "stopped" if state.ending is not None else "adopted")
+        return cycle.over(turn, RoundResult.STOPPED if state.ending is not None else RoundResult.ADOPTED)
     timed_out = state.asked_cancel_at is not None or any(w.role is order.working.role for w in order.wishes)
     step = state.step + 1 if timed_out else state.step
     strikes = state.strikes if timed_out else state.strikes + 1
@@ -112,9 +113,9 @@ def _ended(turn: Turn, order: Order) -> bool:
         missed=order.working.price if timed_out else state.missed,
     )
     if step > settings.max_slippage_steps:
-        return rounds.over(turn, "missed")
+        return cycle.over(turn, RoundResult.MISSED)
     if not timed_out and strikes % _MOST_STRIKES == 0:
-        return rounds.over(turn, "ended_by_venue")
+        return cycle.over(turn, RoundResult.ENDED_BY_VENUE)
     return True
 
 

@@ -5,7 +5,8 @@ unsettled then is left to order_service and named (product 3, "Stopping").
 """
 
 from otopilot.order import LegRole, Order, OrderId
-from strategy_service import repricing, selling
+from strategy_service import cycle, repricing, selling
+from strategy_service.reasons import Reason
 from strategy_service.state import Cancel, Outcome, Phase, StopMode, Waiting
 from strategy_service.turn import Turn
 
@@ -60,16 +61,17 @@ def finish(turn: Turn) -> None:
                 turn.act(Cancel(order.order_id, _role(order), "stop"))
     if state.flattened is not None and not state.flattened.is_over:
         left[state.flattened.order_id] = None
-    code, text = outcome.value, _TEXTS[outcome]
+    code, text = Reason(outcome.value), _TEXTS[outcome]
     buy = state.order
     if buy is not None and not buy.is_over:
         left[buy.order_id] = None
         if not buy.working.is_over:
             turn.act(Cancel(buy.order_id, LegRole.WORKING, "stop"))
-            code, text = "in_doubt", f"{text}; order {buy.order_id} is left to the order service"
+            code, text = Reason.IN_DOUBT, f"{text}; order {buy.order_id} is left to the order service"
     elif state.asked is not None:
-        code = "unanswered"
+        code = Reason.UNANSWERED
         text = f"{text}; nobody knows yet whether {state.asked.request_id} was placed"
+    cycle.close(turn)
     turn.set(
         phase=Phase.DONE, outcome=outcome, waiting=Waiting(code, text), wake_at=None, left_open=tuple(left)
     )
@@ -94,7 +96,7 @@ def _clear(turn: Turn) -> bool:
     for order in still_open:
         _cancel_once(turn, order)
     if still_open:
-        turn.wait("cancel", f"{len(still_open)} orders are being cancelled")
+        turn.wait(Reason.CANCEL, f"{len(still_open)} orders are being cancelled")
     return not still_open
 
 

@@ -6,7 +6,7 @@ ends this loop alone and is handed to the supervisor through `ended`.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from otopilot import log
@@ -16,6 +16,7 @@ from otopilot.order import LegRole, Order, OrderId, RequestId
 from otopilot.position import ScopeVolume, User, VolumeScope
 from strategy_service.clients import CallFailed, OrderClient, PriceKey, Refused, Unreached
 from strategy_service.feeds import OrderFeed, OrderListener, PriceFeed
+from strategy_service.history import History
 from strategy_service.leftovers import Leftovers
 from strategy_service.runs import Leftover
 from strategy_service.state import (
@@ -30,10 +31,12 @@ from strategy_service.state import (
     Moment,
     News,
     Outcome,
+    Pause,
     Phase,
     Place,
     PlaceOto,
     Read,
+    RoundEnd,
     Rules,
     Seen,
     Standing,
@@ -60,6 +63,7 @@ class World(Protocol):
     prices: PriceFeed
     order_feed: OrderFeed
     leftovers: Leftovers
+    history: History
 
     @property
     def owner_epoch(self) -> int:
@@ -88,15 +92,19 @@ class UserLoop(OrderListener):
         delay: float = 0.0,
         resumed: bool = False,
         met: Outcome | None = None,
+        paused: bool = False,
+        found: Callable[[int], None] = lambda cycle: None,
     ) -> None:
         self.rules = rules
         self.scope = scope
         self._next: tuple[Rules, VolumeScope] | None = None
         self._world = world
         now = world.clock.monotonic()
-        self.state = State(slot=now + delay, began=resumed, met=met)
+        self.state = State(slot=now + delay, began=resumed, met=met, paused=paused)
         self.changed_at = world.clock.now()
         self.blocked_since: float | None = None
+        self.last_round: RoundEnd | None = None
+        self._found = found  # told once: the journal's newest cycle before this loop's first
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._calls: set[asyncio.Task[None]] = set()
         self._wishes: dict[Cancel, asyncio.Task[None]] = {}  # not taken yet
@@ -122,6 +130,10 @@ class UserLoop(OrderListener):
     def meet(self, outcome: Outcome) -> None:
         """The shared target was reached."""
         self._step(Met(outcome))
+
+    def pause(self, paused: bool) -> None:
+        """Place no BUY, or place them again."""
+        self._step(Pause(paused))
 
     def obey(self, rules: Rules, scope: VolumeScope) -> None:
         """Take new rules at the next cycle."""
@@ -174,7 +186,12 @@ class UserLoop(OrderListener):
         except Exception as error:
             self._crash(error)
             return
+        if self.state.found_cycle is None and decision.state.found_cycle is not None:
+            self._found(decision.state.found_cycle)
         self.state = decision.state
+        for end in decision.rounds:
+            self._world.history.add(self.rules.strategy_id, self.rules.user_id, end)
+            self.last_round = end
         for action in decision.actions:
             self._perform(action)
         if self.state.phase is Phase.DONE:

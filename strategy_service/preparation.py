@@ -42,7 +42,7 @@ class Preparation:
             raise _unavailable("order", right.error or "no answer")
         epoch = right.owner_epoch
         try:
-            written, unwritten = await run.set_scopes(epoch)
+            written, unwritten = await run.scopes.write(epoch)
         except Refused as no:
             right.refused(epoch, no)
             return False

@@ -10,6 +10,7 @@ from otopilot.money import ZERO
 from otopilot.order import Order, Purpose
 from strategy_service import selling
 from strategy_service.prices import repriced
+from strategy_service.reasons import Reason
 from strategy_service.state import Cancel, Repricing, Standing
 from strategy_service.turn import POLL_SECONDS, Turn
 
@@ -45,7 +46,7 @@ def under_way(turn: Turn, standing: Standing) -> bool:
             _begin(turn, order, standing)
             price = turn.state.repricing.price if turn.state.repricing is not None else None
             turn.act(Cancel(order.order_id, order.sell.role, _REASON, price))
-            turn.wait("reprice", f"SELL of order {order.order_id} is taken off the book")
+            turn.wait(Reason.REPRICE, f"SELL of order {order.order_id} is taken off the book")
             turn.wake(turn.now + POLL_SECONDS)
             return True
     return False
@@ -63,7 +64,7 @@ def put_back(turn: Turn, standing: Standing) -> bool:
             turn.set(repricing=_wished_now(repricing, turn.now))
             turn.act(Cancel(order.order_id, sell.role, _REASON, repricing.price))
         turn.poll(order)
-        turn.wait("reprice", f"SELL of order {order.order_id} is taken off the book")
+        turn.wait(Reason.REPRICE, f"SELL of order {order.order_id} is taken off the book")
         return True
     instrument = turn.rules.instrument
     unsold = min(sell.quantity - sell.filled_quantity, standing.position.uncovered)

@@ -1,4 +1,4 @@
-"""Between BUYs: what must be so before one is placed, and how a round opens and ends. Pure.
+"""Between BUYs: what must be so before one is placed. Pure; cycle.py opens and ends the rounds.
 
 Checked in this order: stop, target, cost limit, the account, a residual to sell, the interval,
 the price and its guards, room for another SELL (product 3). Everything that does not hold is
@@ -7,32 +7,37 @@ something to wait for, with its reason.
 
 from decimal import Decimal
 
-import msgspec
-
 from otopilot import money
 from otopilot.instrument import InstrumentStatus
 from otopilot.money import ZERO
 from otopilot.order import Order, OrderState
 from otopilot.position import Position, UserState
-from strategy_service import ending, repricing, selling
+from strategy_service import cycle, ending, repricing, selling
 from strategy_service.prices import (
-    grid_floor,
     lowest_worth_sending,
     open_sell_limit,
     prices,
     smallest_quantity,
 )
-from strategy_service.state import Condition, Denied, Outcome, Phase, PlaceOto, Standing, waits_for_right
+from strategy_service.reasons import Reason, RoundResult, reason_of
+from strategy_service.state import (
+    Condition,
+    Outcome,
+    Phase,
+    PlaceOto,
+    Standing,
+    Waiting,
+    waits_for_right,
+)
 from strategy_service.turn import Turn
 
 _OPEN_BUY = frozenset({OrderState.SUBMITTING, OrderState.IN_DOUBT, OrderState.WORKING})
-_GUARD_SECONDS = 0.2
 _SCOPE_SECONDS = 0.2
-_RE_READ_SECONDS = 1.0
+RE_READ_SECONDS = 1.0
 _SETTLING_SECONDS = 0.3
 _OLD_SECONDS = 5.0
 _FIRST_READING_SECONDS = 5.0
-_PERSON_SECONDS = 3.0
+PERSON_SECONDS = 3.0
 _THOUSAND = Decimal(1000)
 
 
@@ -48,7 +53,12 @@ def take_up(turn: Turn) -> None:
     position = state.standing.position
     if not state.recovered:
         tries = [order.try_number + 1 for order in position.cycle_orders]
-        turn.set(recovered=True, cycle=position.last_cycle, try_number=max(tries, default=0))
+        turn.set(
+            recovered=True,
+            cycle=position.last_cycle,
+            found_cycle=position.last_cycle,
+            try_number=max(tries, default=0),
+        )
         repricing.take_up(turn, state.standing)
     found = next((order for order in position.open_orders if holds_the_slot(order)), None)
     if found is None:
@@ -58,6 +68,7 @@ def take_up(turn: Turn) -> None:
         phase=Phase.WORKING,
         order=found,
         round_open=True,
+        round_began=found.submitted_at,
         began=True,
         deadline=None,
         asked_cancel_at=None,
@@ -86,18 +97,25 @@ def rest(turn: Turn) -> bool:
     if turn.state.ending is not None:
         return ending.wind_down(turn)
     if turn.moment.other_owner:
-        turn.wait("other_owner", waits_for_right(turn.moment.other_owner), None, Condition.BLOCKED)
-        turn.set(fresh=False, not_before=turn.now + _PERSON_SECONDS)
+        turn.wait(Reason.OTHER_OWNER, waits_for_right(turn.moment.other_owner), None, Condition.BLOCKED)
+        turn.set(fresh=False, not_before=turn.now + PERSON_SECONDS)
         turn.wake(turn.state.not_before)
         return False
     turn.set(began=True)
     if not _account_is_ready(turn, standing):
         return False
+    if state.paused and state.round_open:
+        return cycle.over(turn, RoundResult.PAUSED)
     if not state.round_open:
         if repricing.under_way(turn, standing) or selling.sell_residual(turn):
             return False
+        if state.paused:
+            turn.wait(Reason.PAUSED, "paused: `otopilot resume` lets it go on", None, Condition.PAUSED)
+            turn.set(fresh=False, not_before=turn.now + PERSON_SECONDS)
+            turn.wake(turn.state.not_before)
+            return False
         if not slot_came:
-            turn.wait("interval", f"round {state.cycle + 1} starts at its interval", state.slot)
+            turn.wait(Reason.INTERVAL, f"round {state.cycle + 1} starts at its interval", state.slot)
             return False
     if _market_is_calm(turn) and _has_room(turn, standing.position):
         return _place(turn, standing)
@@ -121,16 +139,16 @@ def _account_is_ready(turn: Turn, standing: Standing) -> bool:
     user, settings = standing.position.user, turn.settings
     later = turn.now + _SETTLING_SECONDS
     if user.state is UserState.STOPPED:
-        turn.wait(user.reason_code or "stopped", user.reason, None, Condition.NEEDS_PERSON)
-        later = turn.now + _PERSON_SECONDS
+        turn.wait(reason_of(user.reason_code), user.reason, None, Condition.NEEDS_PERSON)
+        later = turn.now + PERSON_SECONDS
     elif user.state is UserState.SETTLING:
         text = user.reason or "open orders and history are being read"
-        turn.wait("settling", text, None, Condition.BLOCKED)
+        turn.wait(Reason.SETTLING, text, None, Condition.BLOCKED)
     elif any(m.user_id == user.user_id and not m.complete for m in standing.volume.members):
         _history_unread(turn)
     elif not standing.position.cost_complete and (settings.max_cost_usdt or settings.max_cost_per_1000):
         text = "a fee could not be valued, so the cost limit cannot be checked"
-        turn.wait("cost_incomplete", text, None, Condition.BLOCKED)
+        turn.wait(Reason.COST_INCOMPLETE, text, None, Condition.BLOCKED)
     else:
         turn.set(unread_since=None)
         return True
@@ -144,17 +162,17 @@ def _history_unread(turn: Turn) -> None:
     since = turn.state.unread_since if turn.state.unread_since is not None else turn.now
     turn.set(unread_since=since)
     if turn.now - since < _FIRST_READING_SECONDS:
-        turn.wait("history_unread", "the account's history is being read")
+        turn.wait(Reason.HISTORY_UNREAD, "the account's history is being read")
         return
     text = "the account's history could not be read, so its volume is not known"
-    turn.wait("history_unread", text, None, Condition.BLOCKED)
+    turn.wait(Reason.HISTORY_UNREAD, text, None, Condition.BLOCKED)
 
 
 def _market_is_calm(turn: Turn) -> bool:
     instrument, settings = turn.rules.instrument, turn.settings
     if instrument.status is not InstrumentStatus.TRADING:
         text = f"{instrument.symbol} is {instrument.status.value} at the venue"
-        turn.wait("halted", text, turn.now + 1.0, Condition.BLOCKED)
+        turn.wait(Reason.HALTED, text, turn.now + 1.0, Condition.BLOCKED)
         return False
     if not selling.is_young(turn, turn.moment.quote):
         return False
@@ -164,7 +182,7 @@ def _market_is_calm(turn: Turn) -> bool:
             f"the price moved {money.text(money.truncate(turn.moment.swing, 2))} % within"
             f" {money.text(settings.volatility_window_seconds)} s, the limit is {money.text(limit)} %"
         )
-        turn.wait("volatility", text, turn.now + 0.5, Condition.BLOCKED)
+        turn.wait(Reason.VOLATILITY, text, turn.now + 0.5, Condition.BLOCKED)
         return False
     return True
 
@@ -174,8 +192,8 @@ def _has_room(turn: Turn, position: Position) -> bool:
     if limit is None or position.open_sells < limit:
         return True
     text = f"{position.open_sells} SELLs rest, at most {limit} may: waits until one fills"
-    turn.wait("max_open_sells", text, None, Condition.BLOCKED)
-    turn.set(fresh=False, not_before=turn.now + _RE_READ_SECONDS)
+    turn.wait(Reason.MAX_OPEN_SELLS, text, None, Condition.BLOCKED)
+    turn.set(fresh=False, not_before=turn.now + RE_READ_SECONDS)
     turn.wake(turn.state.not_before)
     return False
 
@@ -195,22 +213,16 @@ def _place(turn: Turn, standing: Standing) -> bool:
         instrument,
     )
     if state.missed is not None and buy <= state.missed:
-        return over(turn, "price_fell")
+        return cycle.over(turn, RoundResult.PRICE_FELL)
     floor = min(buy, _floor(turn, quote.price))
     if floor <= 0:
-        turn.wait("filter", "the BUY price is below one tick", turn.now + 1.0, Condition.BLOCKED)
+        turn.wait(Reason.FILTER, "the BUY price is below one tick", turn.now + 1.0, Condition.BLOCKED)
         return False
     quantity = _quantity(turn, standing, buy, sell, floor)
     if quantity is None:
         return turn.state.phase is not state.phase or turn.state.round_open != state.round_open
     if not state.round_open:
-        interval = float(settings.trade_interval_seconds)
-        turn.set(
-            round_open=True,
-            cycle=state.cycle + 1,
-            try_number=0,
-            slot=grid_floor(state.slot, interval, turn.now),
-        )
+        cycle.open_round(turn)
     if not turn.state.spent:
         turn.set(amount=max(quantity * buy, _wanted(turn, standing, buy, sell)))
     placement = PlaceOto(
@@ -225,10 +237,8 @@ def _place(turn: Turn, standing: Standing) -> bool:
         reference=quote,
     )
     text = f"places BUY {money.text(quantity)} at {money.text(buy)}, SELL at {money.text(sell)}"
-    if turn.state.waiting.code == "guard":
-        turn.place(placement, "guard", turn.state.waiting.text)
-    else:
-        turn.place(placement, "placing", text)
+    waiting = turn.state.waiting
+    turn.place(placement, waiting if waiting.code is Reason.GUARD else Waiting(Reason.PLACING, text))
     return False
 
 
@@ -261,97 +271,21 @@ def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor
     amount = state.amount if state.spent else turn.settings.single_trade_amount_usdt
     if instrument.quantity_for(amount - state.spent, buy) < smallest:
         if state.spent:
-            over(turn, "partial")
+            cycle.over(turn, RoundResult.PARTIAL)
             return None
         text = (
             f"{money.text(amount)} a round is below the smallest order,"
             f" {money.text(smallest)} {instrument.token} at {money.text(buy)}"
         )
-        turn.wait("amount_too_small", text, turn.now + 1.0, Condition.NEEDS_PERSON)
+        turn.wait(Reason.AMOUNT_TOO_SMALL, text, turn.now + 1.0, Condition.NEEDS_PERSON)
         return None
     if volume.reserved > 0:
         text = (
             f"{money.text(volume.left)} of the target are left beside {money.text(volume.reserved)}"
             " that open orders reserve: waits for their end"
         )
-        turn.wait("reserved", text)
+        turn.wait(Reason.RESERVED, text)
         turn.set(fresh=False, not_before=turn.now + _SCOPE_SECONDS)
         turn.wake(turn.state.not_before)
         return None
     return state.smallest or smallest  # the only overshoot there is (product 3.2)
-
-
-def over(turn: Turn, reason: str) -> bool:
-    """End the round; the next one starts at its place on the grid, or at once when that has passed."""
-    state = turn.state
-    turn.set(
-        phase=Phase.RESTING,
-        round_open=False,
-        slot=state.slot + float(turn.settings.trade_interval_seconds),
-        cycles=state.cycles + 1,
-        last_round=reason,
-        order=None,
-        deadline=None,
-        asked_cancel_at=None,
-        missed=None,
-        amount=ZERO,
-        spent=ZERO,
-        step=0,
-        smallest=None,
-        guarded_since=None,
-        fresh=False,
-        waiting=msgspec.structs.replace(state.waiting, code="position", text=f"round ended: {reason}"),
-    )
-    return True
-
-
-# Reason of a denial -> code, condition, seconds until it is asked again.
-_DENIALS = {
-    "DENIED_FINGERPRINT": ("fingerprint", Condition.RUNNING, 0.5),
-    "DENIED_FUNDS": ("funds", Condition.BLOCKED, 2.0),
-    "DENIED_PRICE_AGE": ("stale_price", Condition.RUNNING, 0.1),
-    "DENIED_FILTER": ("filter", Condition.BLOCKED, 5.0),
-    "DENIED_COST": ("cost_limit", Condition.BLOCKED, 0.5),  # read again: that ends the loop, or says more
-    "DENIED_SLOT": ("slot", Condition.RUNNING, 0.2),
-    "DENIED_SCOPE": ("reserved", Condition.RUNNING, 0.05),
-    "STALE_OWNER": ("owner", Condition.BLOCKED, 0.5),
-    "UNKNOWN_SCOPE": ("owner", Condition.BLOCKED, 0.5),
-    "UNKNOWN_USER": ("no_credential", Condition.NEEDS_PERSON, _PERSON_SECONDS),
-    "UNKNOWN_SYMBOL": ("unknown_symbol", Condition.NEEDS_PERSON, _PERSON_SECONDS),
-    "RATE_LIMIT": ("rate_limit", Condition.BLOCKED, 0.5),
-}
-# Denials that say nothing about where the account stands.
-_UNREAD = frozenset({"DENIED_FINGERPRINT", "DENIED_PRICE_AGE", "RATE_LIMIT", "STALE_OWNER"})
-
-
-def buy_denied(turn: Turn, news: Denied) -> None:
-    """No BUY was placed and the id is unused: wait for the reason to go, or end the round."""
-    if news.reason == "DENIED_GUARD":
-        _guarded(turn, news)
-        return
-    if news.reason == "USER_STOPPED":
-        code = news.metadata.get("reason_code", "stopped")
-        condition, seconds = Condition.NEEDS_PERSON, _PERSON_SECONDS
-    else:
-        default = (news.reason.lower(), Condition.BLOCKED, 2.0)
-        code, condition, seconds = _DENIALS.get(news.reason, default)
-    if hint := news.metadata.get("smallest_quantity"):
-        turn.set(smallest=money.parse(hint))
-    turn.set(not_before=turn.now + seconds, fresh=turn.state.fresh and news.reason in _UNREAD)
-    turn.wait(code, news.message, turn.state.not_before, condition)
-
-
-def _guarded(turn: Turn, news: Denied) -> None:
-    """Another managed SELL is in the way: ask again, unless only the missed price would come of it."""
-    state = turn.state
-    blocking = news.metadata.get("blocking_price")
-    if state.missed is not None and blocking:
-        capped = money.parse(blocking) - turn.rules.instrument.tick_size
-        if capped <= state.missed:
-            over(turn, "guard")
-            return
-    if state.guarded_since is None:
-        turn.set(guarded_since=turn.now, guard_waits=state.guard_waits + 1)
-    stale = turn.now - state.read_at > _RE_READ_SECONDS
-    turn.set(not_before=turn.now + _GUARD_SECONDS, fresh=state.fresh and not stale)
-    turn.wait("guard", news.message, turn.state.not_before)

@@ -6,11 +6,13 @@ are made where they happen.
 """
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from otopilot.order import LegRole, OrderId, RequestId
+from strategy_service.history import Ended, History, PastRun
 from strategy_service.state import Outcome, StopMode
 
 _SCHEMA = """
@@ -48,6 +50,17 @@ CREATE TABLE IF NOT EXISTS leftovers (
     role TEXT NOT NULL,
     PRIMARY KEY (strategy_id, user_id, order_id, request_id, role)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS pauses (
+    strategy_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (strategy_id, user_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS first_cycles (
+    strategy_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    cycle INTEGER NOT NULL,
+    PRIMARY KEY (strategy_id, user_id)
+) STRICT;
 CREATE TABLE IF NOT EXISTS identity (
     name TEXT NOT NULL
 ) STRICT;
@@ -58,6 +71,7 @@ CREATE TABLE IF NOT EXISTS requests (
 ) STRICT;
 """
 _MOST_REQUESTS = 1000
+EVERYBODY = ""  # instead of a user's id: whoever takes part in the strategy
 
 
 class RunsInUse(Exception):
@@ -72,14 +86,6 @@ class Run(NamedTuple):
     started_at: datetime
     ended_at: datetime | None
     config_revision: str
-
-
-class Ended(NamedTuple):
-    """How a user's part in the newest run ended."""
-
-    outcome: Outcome
-    ended_at: datetime
-    left_open: tuple[str, ...]
 
 
 class Leftover(NamedTuple):
@@ -106,6 +112,7 @@ class Runs:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
+            self.history = History(self._db)
             columns = [row[1] for row in self._db.execute("PRAGMA table_info(stop_wishes)")]
             if "mode" not in columns:  # a table of an earlier release
                 self._db.execute("ALTER TABLE stop_wishes ADD COLUMN mode TEXT NOT NULL DEFAULT 'drain'")
@@ -116,6 +123,7 @@ class Runs:
 
     def close(self) -> None:
         """Close the file."""
+        self.history.write()
         self._db.close()
 
     def identity(self, fresh: str) -> str:
@@ -126,11 +134,16 @@ class Runs:
         return str(row[0]) if row else fresh
 
     def begin(self, strategy_id: str, at: datetime, config_revision: str) -> None:
-        """A new run is wanted; how users ended before is forgotten."""
+        """A new run is wanted; the one before it becomes history, its stops and pauses are forgotten."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM run_users WHERE strategy_id = ?", (strategy_id,))
-            self._db.execute("DELETE FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
+            for earlier in self.past_runs(strategy_id, replaced=False):
+                self.history.keep(earlier)
+            for table in ("run_users", "stop_wishes", "pauses", "first_cycles"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE strategy_id = ?",  # noqa: S608 - constants
+                    (strategy_id,),
+                )
             self._db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, 1, ?, NULL, ?)",
                 (strategy_id, at.isoformat(), config_revision),
@@ -172,7 +185,7 @@ class Runs:
 
     def forget_user(self, strategy_id: str, user_id: str) -> None:
         """The user takes part again."""
-        for table in ("run_users", "stop_wishes"):
+        for table in ("run_users", "stop_wishes", "pauses"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE strategy_id = ? AND user_id = ?",  # noqa: S608 - constants
                 (strategy_id, user_id),
@@ -191,6 +204,33 @@ class Runs:
         """Who was told to wind down in the newest run, and how."""
         rows = self._db.execute("SELECT user_id, mode FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
         return {user: StopMode(mode) for user, mode in rows}
+
+    def pause(self, strategy_id: str, user_ids: Iterable[str]) -> None:
+        """These users place no BUY, now or after a restart; EVERYBODY: whoever takes part."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO pauses VALUES (?, ?)", [(strategy_id, user) for user in user_ids]
+        )
+
+    def resume(self, strategy_id: str, user_ids: Iterable[str]) -> None:
+        """These pauses are over."""
+        self._db.executemany(
+            "DELETE FROM pauses WHERE strategy_id = ? AND user_id = ?",
+            [(strategy_id, user) for user in user_ids],
+        )
+
+    def paused(self, strategy_id: str) -> frozenset[str]:
+        """Who is paused; EVERYBODY among them: all of the strategy."""
+        rows = self._db.execute("SELECT user_id FROM pauses WHERE strategy_id = ?", (strategy_id,))
+        return frozenset(user for (user,) in rows)
+
+    def first_cycle(self, strategy_id: str, user_id: str, cycle: int) -> int:
+        """The journal's cycle before the user's first of this run; the given one when it begins now."""
+        key = (strategy_id, user_id)
+        self._db.execute("INSERT OR IGNORE INTO first_cycles VALUES (?, ?, ?)", (*key, cycle))
+        row = self._db.execute(
+            "SELECT cycle FROM first_cycles WHERE strategy_id = ? AND user_id = ?", key
+        ).fetchone()
+        return int(row[0])
 
     def leave(self, left: Leftover) -> None:
         """A wish is to be carried out, now or after a restart."""
@@ -228,6 +268,22 @@ class Runs:
             user: Ended(Outcome(outcome), datetime.fromisoformat(at), tuple(left.split()))
             for user, outcome, at, left in rows
         }
+
+    def past_runs(self, strategy_id: str = "", *, replaced: bool = True) -> list[PastRun]:
+        """Runs newest first, the present ones included; of one strategy or all."""
+        present = [
+            PastRun(
+                run.strategy_id,
+                run.started_at,
+                run.ended_at,
+                run.config_revision,
+                self.ended_users(run.strategy_id),
+            )
+            for run in self.runs()
+            if strategy_id in ("", run.strategy_id)
+        ]
+        earlier = self.history.runs(strategy_id) if replaced else []
+        return sorted([*present, *earlier], key=lambda run: run.started_at, reverse=True)
 
     def scope_revision(self, scope_id: str, content: str, at_least: int = 1) -> int:
         """The revision of that content: the one it has, or a higher one when it is new."""

@@ -11,15 +11,16 @@ from otopilot import money
 from otopilot.order import Purpose
 from otopilot.quote import Quote
 from strategy_service.prices import flatten_sale, residual_sale
-from strategy_service.state import Condition, Denied, PlaceSell, StopMode
+from strategy_service.reasons import Reason
+from strategy_service.state import Condition, Denied, PlaceSell, StopMode, Waiting
 from strategy_service.turn import Turn
 
 _GUARD_SECONDS = 0.2
 # Denials that pass by themselves: code and seconds until it is asked again.
 _SOON = {
-    "DENIED_GUARD": ("guard", _GUARD_SECONDS),
-    "STALE_OWNER": ("owner", 0.5),
-    "RATE_LIMIT": ("rate_limit", 0.5),
+    "DENIED_GUARD": (Reason.GUARD, _GUARD_SECONDS),
+    "STALE_OWNER": (Reason.OWNER, 0.5),
+    "RATE_LIMIT": (Reason.RATE_LIMIT, 0.5),
 }
 _MOST_SOON = 5  # in a row; then rounds go on and it is tried again later
 _LATER_SECONDS = 10.0
@@ -47,10 +48,10 @@ def flatten(turn: Turn) -> bool:
     if state.flattened is not None and state.flattened.is_over:
         return True
     if state.flattened is not None:
-        turn.wait("flatten", f"SELL of the inventory, order {state.flattened.order_id}")
+        turn.wait(Reason.FLATTEN, f"SELL of the inventory, order {state.flattened.order_id}")
         return False
     if turn.now < state.sell_not_before:
-        turn.wait("flatten", "the SELL of the inventory was denied: asking again")
+        turn.wait(Reason.FLATTEN, "the SELL of the inventory was denied: asking again")
         return False
     if not is_young(turn, quote):
         return False
@@ -87,25 +88,31 @@ def place(
         reference=reference,
     )
     what = f"SELL {money.text(quantity)} at {money.text(price)} ({purpose.value})"
-    turn.place(placement, purpose.value, what)
+    turn.place(placement, Waiting(Reason(purpose.value), what))
 
 
 def denied(turn: Turn, news: Denied) -> None:
     """No SELL was placed: the guard is asked again soon, anything else later."""
     if turn.state.stop is StopMode.FLATTEN:
         turn.set(sell_not_before=turn.now + _GUARD_SECONDS, fresh=False)
-        turn.wait("flatten", news.message)
+        turn.wait(Reason.FLATTEN, news.message)
         return
     denials = turn.state.sell_denials + 1
     turn.set(sell_denials=denials)
     if news.reason in _SOON and denials <= _MOST_SOON:
         code, seconds = _SOON[news.reason]
         turn.set(not_before=turn.now + seconds)
-        turn.wait(code, f"SELL: {news.message}", turn.state.not_before)
+        turn.wait(code, f"SELL: {news.message}", turn.state.not_before, blocking=blocking_price(news))
         return
     # The base stays in the books as residual; the next rounds do not wait for it.
     turn.set(sell_denials=0, sell_not_before=turn.now + _LATER_SECONDS, fresh=False, repricing=None)
-    turn.wait("residual", f"residual SELL: {news.message}", None, Condition.BLOCKED)
+    turn.wait(Reason.RESIDUAL, f"residual SELL: {news.message}", None, Condition.BLOCKED)
+
+
+def blocking_price(news: Denied) -> Decimal | None:
+    """The price of the order in the way, when the guard named it."""
+    price = news.metadata.get("blocking_price")
+    return money.parse(price) if price else None
 
 
 def is_young(turn: Turn, quote: Quote | None) -> bool:
@@ -113,16 +120,16 @@ def is_young(turn: Turn, quote: Quote | None) -> bool:
     again = turn.now + 0.5
     if not turn.moment.market_up:
         text = "market service cannot be reached: trading goes on when it is back"
-        turn.wait("market_unreachable", text, again, Condition.BLOCKED)
+        turn.wait(Reason.MARKET_UNREACHABLE, text, again, Condition.BLOCKED)
         return False
     if quote is None:
-        turn.wait("price", "the first price", again)
+        turn.wait(Reason.PRICE, "the first price", again)
         return False
     age = quote.age(turn.moment.at).total_seconds()
     limit = float(turn.settings.max_quote_age_seconds)
     if age > limit:
         text = f"the price was confirmed {age:.1f} s ago, the limit is {limit:g} s"
-        turn.wait("stale_price", text, turn.now + 0.2, _condition(age > 2 * limit))
+        turn.wait(Reason.STALE_PRICE, text, turn.now + 0.2, _condition(age > 2 * limit))
         return False
     return True
 

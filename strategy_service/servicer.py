@@ -1,4 +1,4 @@
-"""The six RPCs of StrategyService: protobuf in, the supervisor, protobuf out."""
+"""The RPCs of StrategyService: protobuf in, the supervisor, protobuf out."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ from otopilot.clock import Clock
 from otopilot.rpc import BadRequest, Fault, Registration
 from protos import strategy_pb2 as pb
 from protos import strategy_pb2_grpc
+from strategy_service import to_pb
 from strategy_service.config import ConfigError
 from strategy_service.state import StopMode
-from strategy_service.status import StrategyStatus, UserStatus, per_1000
 from strategy_service.supervisor import Supervisor
 
 NAME = "otopilot.strategy.v1.StrategyService"
@@ -23,6 +23,8 @@ _INTERVAL_MS = 500
 _MOST_INTERVAL_MS = 10_000
 _HEARTBEAT_SECONDS = 1.0
 _MOST_WATCHERS = 100
+_PAGE = 100
+_MOST_A_PAGE = 1000
 
 _MODES = {
     pb.STOP_MODE_UNSPECIFIED: StopMode.DRAIN,
@@ -56,7 +58,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             request.strategy_id, exclusive=request.exclusive, request_id=request.request_id
         )
         return pb.StartStrategyResponse(
-            strategies=[status_to_pb(status) for status in statuses], stopped_strategy_ids=stopped
+            strategies=[to_pb.strategy(status) for status in statuses], stopped_strategy_ids=stopped
         )
 
     async def StopStrategy(
@@ -73,19 +75,66 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
             request_id=request.request_id,
             wait=not request.no_wait,
         )
-        return pb.StopStrategyResponse(strategies=[status_to_pb(status) for status in statuses])
+        return pb.StopStrategyResponse(strategies=[to_pb.strategy(status) for status in statuses])
+
+    async def PauseStrategy(
+        self, request: pb.PauseStrategyRequest, context: Context
+    ) -> pb.PauseStrategyResponse:
+        """No new BUYs of all, a strategy, or a user."""
+        statuses = self._supervisor.pause(
+            request.strategy_id, request.user_id, paused=True, request_id=request.request_id
+        )
+        return pb.PauseStrategyResponse(strategies=[to_pb.strategy(status) for status in statuses])
+
+    async def ResumeStrategy(
+        self, request: pb.ResumeStrategyRequest, context: Context
+    ) -> pb.ResumeStrategyResponse:
+        """End a pause."""
+        statuses = self._supervisor.pause(
+            request.strategy_id, request.user_id, paused=False, request_id=request.request_id
+        )
+        return pb.ResumeStrategyResponse(strategies=[to_pb.strategy(status) for status in statuses])
+
+    async def ExplainUsers(
+        self, request: pb.ExplainUsersRequest, context: Context
+    ) -> pb.ExplainUsersResponse:
+        """Why users trade or do not."""
+        told = self._supervisor.explain(request.strategy_id, request.user_id)
+        return pb.ExplainUsersResponse(users=[to_pb.explanation(each) for each in told])
+
+    async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
+        """Rounds, newest first."""
+        size = request.page_size or _PAGE
+        if not 0 < size <= _MOST_A_PAGE:
+            text = f"page_size: {request.page_size} is not between 0 and {_MOST_A_PAGE}"
+            raise BadRequest("BAD_ARGUMENT", [("page_size", text)])
+        token = request.page_token
+        if token and not (token.isascii() and token.isdecimal() and len(token) < 19):
+            text = f"page_token: {token[:40]!r} is none of this service's"
+            raise BadRequest("BAD_ARGUMENT", [("page_token", text)])
+        found = self._supervisor.rounds(
+            request.strategy_id, request.user_id, before=int(token) if token else None, most=size + 1
+        )
+        page = found[:size]
+        more = str(page[-1].sequence) if len(found) > size else ""
+        return pb.ListRoundsResponse(rounds=[to_pb.past_round(each) for each in page], next_page_token=more)
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        """Runs, newest first."""
+        found = self._supervisor.past_runs(request.strategy_id)
+        return pb.ListRunsResponse(runs=[to_pb.past_run(each) for each in found])
 
     async def GetStrategyStatus(
         self, request: pb.GetStrategyStatusRequest, context: Context
     ) -> pb.StrategyStatus:
         """One strategy."""
-        return status_to_pb(self._supervisor.status(request.strategy_id))
+        return to_pb.strategy(self._supervisor.status(request.strategy_id))
 
     async def ListStrategies(
         self, request: pb.ListStrategiesRequest, context: Context
     ) -> pb.ListStrategiesResponse:
         """All strategies."""
-        return pb.ListStrategiesResponse(strategies=[status_to_pb(s) for s in self._supervisor.statuses()])
+        return pb.ListStrategiesResponse(strategies=[to_pb.strategy(s) for s in self._supervisor.statuses()])
 
     async def WatchStrategies(
         self, request: pb.WatchStrategiesRequest, context: Context
@@ -112,7 +161,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         sequence = 0
         while True:
             fresh = [
-                status_to_pb(status)
+                to_pb.strategy(status)
                 for status in self._supervisor.statuses()
                 if not wanted or status.strategy_id in wanted
             ]
@@ -142,64 +191,3 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         return pb.ReloadConfigResponse(
             changes=changes.lines, config_revision=config.revision, notices=config.notices
         )
-
-
-def status_to_pb(status: StrategyStatus) -> pb.StrategyStatus:
-    """A strategy's status for the wire."""
-    return pb.StrategyStatus(
-        strategy_id=status.strategy_id,
-        strategy_name=status.strategy_name,
-        is_running=status.is_running,
-        target_volume=wire.amount(status.target_volume),
-        total_volume=wire.amount(status.total_volume),
-        total_complete=status.total_complete,
-        progress=status.progress,
-        users=[user_to_pb(user) for user in status.users],
-        enabled=status.enabled,
-        venue=wire.venue_to_pb(status.venue),
-        symbol=status.symbol,
-        token=status.token,
-        target_scope=status.target_scope,
-        last_price=wire.amount(status.last_price),
-        price_age_ms=status.price_age_ms,
-        started_at=wire.timestamp(status.started_at),
-        ended_at=wire.timestamp(status.ended_at),
-        eta_seconds=status.eta_seconds,
-        config_revision=status.config_revision,
-        volume_per_minute=wire.amount(status.volume_per_minute),
-        cost=wire.amount(status.cost),
-        cost_per_1000=wire.amount(status.cost_per_1000),
-    )
-
-
-def user_to_pb(user: UserStatus) -> pb.UserStatus:
-    """A user's status for the wire."""
-    message = pb.UserStatus(
-        user_id=user.user_id,
-        state=pb.UserRunState.Value(f"USER_RUN_STATE_{user.state.name}"),
-        reason_code=user.reason_code,
-        reason=user.reason,
-        since=wire.timestamp(user.since),
-        volume=wire.amount(user.volume),
-        volume_complete=user.volume_complete,
-        target=wire.amount(user.target),
-        volume_per_minute=wire.amount(user.volume_per_minute),
-        cycles=user.cycles,
-        cost="0",
-        cost_complete=True,
-        inventory="0",
-        inventory_cost="0",
-        residual="0",
-        guard_waits=user.guard_waits,
-        left_open_order_ids=user.left_open,
-    )
-    position = user.position
-    if position is not None:
-        message.cost = wire.amount(position.realised_cost)
-        message.cost_per_1000 = wire.amount(per_1000(position.realised_cost, position.bought_quote))
-        message.cost_complete = position.cost_complete
-        message.inventory = wire.amount(position.inventory)
-        message.inventory_cost = wire.amount(position.inventory_cost)
-        message.residual = wire.amount(position.uncovered)
-        message.open_sells = position.open_sells
-    return message

@@ -18,6 +18,7 @@ from otopilot.order import LegRole, Order, OrderId, Purpose, RequestId, ScopeId,
 from otopilot.position import Position, ScopeVolume
 from otopilot.quote import Quote
 from strategy_service.config import UserSettings
+from strategy_service.reasons import Reason, RoundResult
 
 
 class StopMode(StrEnum):
@@ -48,14 +49,19 @@ class Condition(StrEnum):
     RUNNING = "running"
     BLOCKED = "blocked"
     NEEDS_PERSON = "needs_person"
+    PAUSED = "paused"
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What a loop waits for at this moment: a short code and the whole story."""
+    """What a loop waits for at this moment: a code and the whole story.
 
-    code: str
+    `blocking` is the price of the order in the way when the guard said no.
+    """
+
+    code: Reason
     text: str
     condition: Condition = Condition.RUNNING
+    blocking: Decimal | None = None
 
 
 def waits_for_right(other_owner: str) -> str:
@@ -226,13 +232,19 @@ class Met(msgspec.Struct, frozen=True):
     outcome: Outcome  # of whoever saw it
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Place no BUY, or place them again."""
+
+    paused: bool
+
+
 class Stop(msgspec.Struct, frozen=True):
     """End the loop."""
 
     mode: StopMode
 
 
-News = Woke | Standing | Unread | Seen | Denied | Unanswered | Missing | AskAgain | Met | Stop
+News = Woke | Standing | Unread | Seen | Denied | Unanswered | Missing | AskAgain | Met | Pause | Stop
 
 
 # ------------------------------------------------------------------ memory
@@ -251,7 +263,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """One loop's memory between two pieces of news."""
 
     phase: Phase = Phase.RESTING
-    waiting: Waiting = Waiting("position", "reads where the account stands")
+    waiting: Waiting = Waiting(Reason.POSITION, "reads where the account stands")
     wake_at: float | None = None
 
     standing: Standing | None = None  # the last one read
@@ -262,7 +274,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     began: bool = False  # it had, or has had, something to do
 
     cycle: int = 0
+    found_cycle: int | None = None  # the journal's newest when it began
     round_open: bool = False
+    round_began: datetime | None = None
+    held: Reason | None = None  # what last kept a round from beginning or going on
+    skipped: int = 0  # intervals without a round before the present one
+    skipped_reason: Reason | None = None
     slot: float = 0.0  # the round's place on the grid of intervals
     amount: Decimal = ZERO  # of the round
     spent: Decimal = ZERO  # of it, by fills
@@ -286,6 +303,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     wished: frozenset[tuple[OrderId, LegRole]] = frozenset()
 
     met: Outcome | None = None  # the shared target was reached, as another user of the run saw
+    paused: bool = False
     ending: Outcome | None = None
     stop: StopMode | None = None
     stop_by: float = 0.0
@@ -296,7 +314,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int = 0
     guard_waits: int = 0
     guarded_since: float | None = None  # the present wait for the guard
-    last_round: str = ""  # why the last round ended
+    last_round: RoundResult | None = None
 
     @property
     def waits_for_price(self) -> bool:
@@ -310,7 +328,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase is Phase.RESTING and untouched
 
 
-PRICE_WAITS = frozenset({"price", "stale_price"})
+PRICE_WAITS = frozenset({Reason.PRICE, Reason.STALE_PRICE})
+
+
+class RoundEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """A round that is over: what it came to and bought, in quote.
+
+    `skipped` intervals passed before it without a round, for that reason; with SKIPPED no round
+    followed them.
+    """
+
+    cycle: int
+    result: RoundResult
+    started_at: datetime
+    ended_at: datetime
+    bought: Decimal = ZERO
+    tries: int = 0
+    skipped: int = 0
+    skipped_reason: Reason | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -318,3 +353,4 @@ class Decision(msgspec.Struct, frozen=True):
 
     state: State
     actions: tuple[Action, ...] = ()
+    rounds: tuple[RoundEnd, ...] = ()

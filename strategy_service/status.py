@@ -16,6 +16,7 @@ from otopilot.instrument import Venue
 from otopilot.money import ZERO
 from otopilot.position import Position
 from strategy_service.prices import progress
+from strategy_service.reasons import Reason
 
 _THOUSAND = Decimal(1000)
 _MINUTE_SECONDS = 60.0
@@ -30,6 +31,7 @@ class UserState(StrEnum):
     RUNNING = "running"
     BLOCKED = "blocked"
     NEEDS_PERSON = "needs_person"
+    PAUSED = "paused"
     STOPPING = "stopping"
     REACHED = "reached"
     SKIPPED = "skipped"
@@ -47,10 +49,11 @@ class UserStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     user_id: str
     state: UserState
-    reason_code: str = ""
+    code: Reason = Reason.IDLE
     reason: str = ""
     since: datetime | None = None
     volume: Decimal = ZERO
+    volume_known: bool = False  # false until it was read for the first time
     volume_complete: bool = True
     target: Decimal | None = None
     volume_per_minute: Decimal = ZERO
@@ -58,6 +61,11 @@ class UserStatus(msgspec.Struct, frozen=True, kw_only=True):
     position: Position | None = None
     guard_waits: int = 0
     left_open: tuple[str, ...] = ()
+
+    @property
+    def reason_code(self) -> str:
+        """The code as a word."""
+        return self.code.value
 
     @property
     def is_running(self) -> bool:

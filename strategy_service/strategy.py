@@ -8,8 +8,9 @@ watches the BUY, ending.py winds down (product 3).
 import msgspec
 
 from otopilot.order import Order, OrderState, Purpose
-from strategy_service import buying, ending, rounds, selling
+from strategy_service import buying, denials, ending, rounds, selling
 from strategy_service.prices import prices
+from strategy_service.reasons import Reason, reason_of
 from strategy_service.state import (
     AskAgain,
     Condition,
@@ -21,6 +22,7 @@ from strategy_service.state import (
     Moment,
     News,
     Outcome,
+    Pause,
     Phase,
     Place,
     PlaceOto,
@@ -117,10 +119,12 @@ def _learn(turn: Turn, news: News) -> None:
             _missing(turn, news)
         case AskAgain():
             turn.set(not_before=min(turn.state.not_before, turn.now))
-            if turn.state.phase is Phase.RESTING and turn.state.waiting.code != "guard":
+            if turn.state.phase is Phase.RESTING and turn.state.waiting.code != Reason.GUARD:
                 turn.set(fresh=False)
         case Met():
             turn.set(met=turn.state.met or news.outcome, not_before=min(turn.state.not_before, turn.now))
+        case Pause():
+            turn.set(paused=news.paused, fresh=False, not_before=min(turn.state.not_before, turn.now))
         case Stop():
             _stop(turn, news.mode)
 
@@ -140,17 +144,17 @@ def _unread(turn: Turn, news: Unread) -> None:
         return
     if news.reason == "UNKNOWN_USER":
         waiting = Waiting(
-            "no_credential",
+            Reason.NO_CREDENTIAL,
             f"user {turn.rules.user_id} has no credential for {turn.rules.instrument.venue}: store one with"
             f" `otopilot users add {turn.rules.user_id} --venue {turn.rules.instrument.venue}`",
             Condition.NEEDS_PERSON,
         )
     elif news.reason in _NOT_NOW:
-        waiting = Waiting(news.reason.lower(), news.message, Condition.BLOCKED)
+        waiting = Waiting(reason_of(news.reason), news.message, Condition.BLOCKED)
     elif news.definite:
-        waiting = Waiting("position_unread", news.message, Condition.BLOCKED)
+        waiting = Waiting(Reason.POSITION_UNREAD, news.message, Condition.BLOCKED)
     else:
-        waiting = Waiting("order_unreachable", f"order service: {news.message}", Condition.BLOCKED)
+        waiting = Waiting(Reason.ORDER_UNREACHABLE, f"order service: {news.message}", Condition.BLOCKED)
     seconds = _UNREAD_SECONDS if news.definite else _UNREACHABLE_SECONDS
     turn.set(waiting=waiting, not_before=turn.now + seconds)
 
@@ -174,7 +178,7 @@ def _seen(turn: Turn, order: Order) -> None:
     elif state.phase is Phase.RESTING:
         # A BUY nobody waits for (a late proof of life), or room for another SELL.
         unexpected = rounds.holds_the_slot(order)
-        if unexpected or (order.is_over and state.waiting.code == "max_open_sells"):
+        if unexpected or (order.is_over and state.waiting.code == Reason.MAX_OPEN_SELLS):
             turn.set(fresh=False)
 
 
@@ -214,7 +218,7 @@ def _denied(turn: Turn, news: Denied) -> None:
     if isinstance(asked, PlaceSell):
         selling.denied(turn, news)
     else:
-        rounds.buy_denied(turn, news)
+        denials.buy_denied(turn, news)
 
 
 def _unanswered(turn: Turn, news: Unanswered) -> None:
@@ -223,10 +227,10 @@ def _unanswered(turn: Turn, news: Unanswered) -> None:
         return
     turn.set(calling=False, not_before=turn.now + _REPEAT_SECONDS)
     if news.reason in _NOT_NOW:
-        turn.wait(news.reason.lower(), news.message, None, Condition.BLOCKED)
+        turn.wait(reason_of(news.reason), news.message, None, Condition.BLOCKED)
     else:
         text = f"order service does not answer ({news.message}): asking again for {asked.request_id}"
-        turn.wait("order_unreachable", text, None, Condition.BLOCKED)
+        turn.wait(Reason.ORDER_UNREACHABLE, text, None, Condition.BLOCKED)
 
 
 def _missing(turn: Turn, news: Missing) -> None:

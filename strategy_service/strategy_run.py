@@ -7,24 +7,23 @@ set; until then every user is shown as blocked, with the reason.
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-import msgspec
-
-from otopilot import log
 from otopilot.instrument import Instrument
 from otopilot.order import ScopeId, StrategyId, UserId
-from otopilot.position import ScopeMember, ScopeVolume, VolumeScope, VolumeSide, VolumeWindow
-from strategy_service.clients import CallFailed, PriceKey, Refused
+from otopilot.position import ScopeVolume, VolumeScope
+from strategy_service.clients import CallFailed, PriceKey
 from strategy_service.config import StrategyConfig, UserSettings
+from strategy_service.history import Ended
 from strategy_service.loop import World
 from strategy_service.places import Places
-from strategy_service.runs import Ended, Runs
+from strategy_service.reasons import Reason, reason_of
+from strategy_service.runs import EVERYBODY, Runs
+from strategy_service.scopes import Scopes
 from strategy_service.state import Outcome, Rules, StopMode
 from strategy_service.status import StrategyStatus, UserState, UserStatus
 from strategy_service.user_run import UserRun
-
-_log = log.get("strategy_run")
 
 _LAST_CALLS_SECONDS = 2.0  # for the cancel wishes of loops that ended
 _MET = frozenset({Outcome.REACHED, Outcome.SKIPPED})
@@ -36,8 +35,9 @@ class StrategyRun:
     def __init__(self, config: StrategyConfig, world: World, runs: Runs, places: Places) -> None:
         self.config = config
         self.instrument: Instrument | None = None
-        self.scopes: dict[ScopeId, VolumeScope] = {}
+        self.scopes = Scopes(world.orders, runs, self._spread)
         self.users: dict[str, UserRun] = {}
+        self.volumes: dict[ScopeId, ScopeVolume] = {}  # each scope's figures as they were last read
         self.blocked: tuple[str, str] = ("starting", "is being started")
         self.started_at: datetime = world.clock.now()
         self.ended_at: datetime | None = None
@@ -65,51 +65,26 @@ class StrategyRun:
         """Has each user its own target?"""
         return self.config.target_scope == "per_user"
 
+    def knows(self, user_id: str) -> bool:
+        """Does, or did, that user take part?"""
+        return user_id in self.users or user_id in self.config.user_ids
+
+    def members(self, user_id: str = "") -> list[UserRun]:
+        """That user's part, or everybody's."""
+        return [user for user in self.users.values() if user_id in ("", user.user_id)]
+
     # ------------------------------------------------------------------ beginning
 
     def prepare(self, instrument: Instrument) -> None:
         """The token is resolved: from it follow scopes and rules."""
         self.instrument = instrument
-        self.scopes = {scope.scope_id: scope for scope in self._make_scopes(self.config, instrument)}
-
-    async def set_scopes(self, owner_epoch: int) -> tuple[int, CallFailed | ValueError | None]:
-        """Write every scope: how many were taken, and what was wrong with one that was not.
-
-        One that is written already changes nothing, one that cannot be written keeps no other from
-        being written. Raises Refused (STALE_OWNER).
-        """
-        written, wrong = 0, None
-        for scope in list(self.scopes.values()):
-            try:
-                self._spread(await self._set_scope(scope, owner_epoch))
-                written += 1
-            except (CallFailed, ValueError) as error:
-                if isinstance(error, Refused) and error.reason == "STALE_OWNER":
-                    raise
-                _log.warning("scope not written", scope_id=scope.scope_id, error=str(error))
-                wrong = error
-        return written, wrong
+        self.scopes.make(self.config, instrument)
 
     async def touch_scope(self, owner_epoch: int) -> None:
         """Write one scope that stands already. Raises CallFailed: the epoch may be stale."""
         # One whose history is being read would be read again for it.
-        incomplete = {user.scope.scope_id for user in self.users.values() if not user.history_read}
-        scope = next((s for s in self.scopes.values() if s.scope_id not in incomplete), None)
-        if scope is not None:
-            await self._world.orders.set_scope(scope, owner_epoch)
-
-    async def _set_scope(self, scope: VolumeScope, owner_epoch: int) -> ScopeVolume:
-        orders = self._world.orders
-        try:
-            return await orders.set_scope(scope, owner_epoch)
-        except Refused as error:
-            if error.reason != "STALE_REVISION":
-                raise
-        # The run table was lost, the journal was not: go on above what it has.
-        known = await orders.scope_revision(scope.scope_id)
-        newer = self._with_revision(scope, at_least=known + 1)
-        self.scopes[scope.scope_id] = newer
-        return await orders.set_scope(newer, owner_epoch)
+        unread = (user.scope.scope_id for user in self.users.values() if not user.history_read)
+        await self.scopes.touch(owner_epoch, unread)
 
     def begin(self, *, resumed: bool) -> None:
         """Start every user that has not ended in this run; their phases are spread (performance 2.5)."""
@@ -149,7 +124,16 @@ class StrategyRun:
         rules, scope = self._rules(settings)
         if settings.user_id not in self._runs.ended_users(self.strategy_id):
             self._world.leftovers.forget(self.strategy_id, settings.user_id)
-        user = UserRun(rules, scope, self._world, self._places, self._user_ended)
+        name = settings.user_id
+        user = UserRun(
+            rules,
+            scope,
+            self._world,
+            self._places,
+            self._user_ended,
+            partial(self._runs.first_cycle, self.strategy_id, name),
+            paused=not self._runs.paused(self.strategy_id).isdisjoint({name, EVERYBODY}),
+        )
         if self._met is not None:
             user.meet(self._met)
         earlier = self.users.get(settings.user_id)
@@ -161,7 +145,7 @@ class StrategyRun:
 
     def _rules(self, settings: UserSettings) -> tuple[Rules, VolumeScope]:
         assert self.instrument is not None
-        scope = self.scopes[_scope_id(self.config, settings.user_id)]
+        scope = self.scopes.of(self.config, settings.user_id)
         rules = Rules(
             user_id=UserId(settings.user_id),
             strategy_id=StrategyId(self.strategy_id),
@@ -172,34 +156,10 @@ class StrategyRun:
         )
         return rules, scope
 
-    def _make_scopes(self, config: StrategyConfig, instrument: Instrument) -> Iterable[VolumeScope]:
-        members = [_member(settings, config, instrument) for settings in config.users]
-        groups = (
-            [(m,) for m in members]
-            if config.target_scope == "per_user"
-            else [tuple(sorted(members, key=lambda m: m.user_id))]
-        )
-        for group in groups:
-            scope = VolumeScope(
-                scope_id=_scope_id(config, group[0].user_id),
-                members=group,
-                side=VolumeSide(config.volume_side),
-                window=VolumeWindow(config.volume_window.kind),
-                since=config.volume_window.since,
-                target=config.target_volume,
-                revision=0,
-            )
-            yield self._with_revision(scope)
-
-    def _with_revision(self, scope: VolumeScope, at_least: int = 1) -> VolumeScope:
-        content = msgspec.json.encode(msgspec.structs.replace(scope, revision=0)).decode()
-        revision = self._runs.scope_revision(scope.scope_id, content, at_least)
-        return msgspec.structs.replace(scope, revision=revision)
-
     # ------------------------------------------------------------------ changing
 
     def apply(self, config: StrategyConfig) -> None:
-        """New configuration on the same market: loops take it at their next cycle; set_scopes follows."""
+        """New configuration on the same market: loops take it at their next cycle; scopes.write follows."""
         self.config = config
         if self.instrument is None:
             return
@@ -227,6 +187,35 @@ class StrategyRun:
                 self._runs.wish_stop(self.strategy_id, user.user_id, mode)
                 user.stop(mode)
 
+    def can_pause(self, user_id: str) -> bool:
+        """Does anybody run whom a pause would mean?"""
+        if not self.users:
+            return self.is_running and (not user_id or user_id in self.config.user_ids)
+        return any(user.ended is None for user in self.members(user_id))
+
+    def pause(self, user_id: str) -> None:
+        """No new BUY of that user, or of whoever takes part; the pause outlives this process."""
+        self._runs.pause(self.strategy_id, [user_id])
+        self._tell_pauses()
+
+    def resume(self, user_id: str) -> None:
+        """Go on with that user, or with everybody."""
+        paused = self._runs.paused(self.strategy_id)
+        if user_id == EVERYBODY:
+            self._runs.resume(self.strategy_id, paused)
+        else:
+            if EVERYBODY in paused:  # from here on it is a matter of each of the others
+                self._runs.pause(self.strategy_id, self.config.user_ids)
+            self._runs.resume(self.strategy_id, [EVERYBODY, user_id])
+        self._tell_pauses()
+
+    def _tell_pauses(self) -> None:
+        paused = self._runs.paused(self.strategy_id)
+        for user in self.users.values():
+            now = not paused.isdisjoint({user.user_id, EVERYBODY})
+            if user.paused != now:
+                user.pause(now)
+
     def _take_part(self, settings: UserSettings) -> None:
         self.draining.discard(settings.user_id)
         self._runs.forget_user(self.strategy_id, settings.user_id)
@@ -246,13 +235,14 @@ class StrategyRun:
 
     async def read_volumes(self) -> None:
         """Each scope's figures; who reached the shared target is told at once."""
-        for scope in list(self.scopes.values()):
+        for scope in self.scopes.all():
             try:
                 self._spread(await self._world.orders.volume(scope))
             except (CallFailed, ValueError):
                 return  # the figures stay what they were; the loops say why
 
     def _spread(self, volume: ScopeVolume) -> None:
+        self.volumes[volume.scope.scope_id] = volume
         reached = volume.counted >= volume.scope.target
         members = {member.user_id: member for member in volume.members}
         for user in self.users.values():
@@ -333,12 +323,12 @@ class StrategyRun:
         if user is not None:
             return user.status(self.per_user)
         if self.ended_at is not None:
-            return UserStatus(user_id=user_id, state=UserState.STOPPED)
+            return UserStatus(user_id=user_id, state=UserState.STOPPED, code=Reason.STOPPED)
         code, text = self.blocked
         return UserStatus(
             user_id=user_id,
             state=UserState.BLOCKED,
-            reason_code=code,
+            code=reason_of(code),
             reason=text,
             since=self.started_at,
             target=self.config.target_volume if self.per_user else None,
@@ -358,20 +348,3 @@ def describe(config: StrategyConfig, users: tuple[UserStatus, ...], **more: Any)
         users=users,
         **more,
     )
-
-
-def _member(settings: UserSettings, config: StrategyConfig, instrument: Instrument) -> ScopeMember:
-    """A user's share of the scope, with the cost limits that the placing decision holds it to."""
-    return ScopeMember(
-        UserId(settings.user_id),
-        config.venue,
-        instrument.symbol,
-        settings.max_cost_usdt,
-        settings.max_cost_per_1000,
-    )
-
-
-def _scope_id(config: StrategyConfig, user_id: str) -> ScopeId:
-    if config.target_scope == "per_user":
-        return ScopeId(f"{config.strategy_id}/{user_id}")
-    return ScopeId(config.strategy_id)

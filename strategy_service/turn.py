@@ -4,12 +4,14 @@ The parts of the strategy (rounds, buying, ending) work on a Turn; strategy.deci
 and hands out what became of it.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from otopilot.order import LegRole, Order, RequestId
 from strategy_service.config import UserSettings
+from strategy_service.reasons import Reason
 from strategy_service.state import (
     Action,
     Cancel,
@@ -21,11 +23,23 @@ from strategy_service.state import (
     Place,
     Placement,
     Read,
+    RoundEnd,
     Rules,
     State,
     Waiting,
 )
 
+# Waits that belong to a round: an interval that passes meanwhile is no one's fault.
+_OF_A_ROUND = frozenset(
+    {
+        Reason.POSITION,
+        Reason.INTERVAL,
+        Reason.PLACING,
+        Reason.FILL,
+        Reason.CANCEL,
+        Reason.SETTLING_ORDER,
+    }
+)
 POLL_SECONDS = 1.0  # an order nobody pushes news of is asked for this often
 
 
@@ -37,6 +51,7 @@ class Turn:
         self.moment = moment
         self.state = state
         self.actions: list[Action] = []
+        self.rounds: list[RoundEnd] = []
 
     @property
     def now(self) -> float:
@@ -58,13 +73,14 @@ class Turn:
 
     def wait(
         self,
-        code: str,
+        code: Reason,
         text: str,
         until: float | None = None,
         condition: Condition = Condition.RUNNING,
+        blocking: Decimal | None = None,
     ) -> None:
         """Say what is waited for, and until when at most."""
-        self.set(waiting=Waiting(code, text, condition))
+        self.set(waiting=Waiting(code, text, condition, blocking))
         self.wake(until)
 
     def wake(self, until: float | None) -> None:
@@ -83,10 +99,9 @@ class Turn:
         """strategy/user/cycle/try (architecture 5.1)."""
         return RequestId(f"{self.rules.strategy_id}/{self.rules.user_id}/{cycle}/{try_number}")
 
-    def place(self, placement: Placement, code: str, text: str) -> None:
+    def place(self, placement: Placement, waiting: Waiting) -> None:
         """Ask for a placement; its content stays fixed until a definite answer."""
-        self.set(phase=Phase.PLACING, asked=placement, calling=True)
-        self.wait(code, text)
+        self.set(phase=Phase.PLACING, asked=placement, calling=True, waiting=waiting)
         self.act(Place(placement))
 
     def cancel_buy(self, order: Order, reason: str) -> None:
@@ -108,4 +123,6 @@ class Turn:
         """What follows."""
         if self.state.stop is not None and self.state.phase is not Phase.DONE:
             self.wake(self.state.stop_by)
-        return Decision(self.state, tuple(self.actions))
+        if self.state.waiting.code not in _OF_A_ROUND and self.now >= self.state.slot:
+            self.set(held=self.state.waiting.code)
+        return Decision(self.state, tuple(self.actions), tuple(self.rounds))

@@ -12,10 +12,11 @@ from otopilot import log
 from otopilot.money import ZERO
 from otopilot.position import MemberVolume, Position, VolumeScope
 from otopilot.tasks import TaskOwner
+from strategy_service.history import Ended
 from strategy_service.loop import UserLoop, World
 from strategy_service.places import Places
-from strategy_service.runs import Ended
-from strategy_service.state import Condition, Outcome, Rules, StopMode
+from strategy_service.reasons import Reason
+from strategy_service.state import Condition, Outcome, RoundEnd, Rules, State, StopMode
 from strategy_service.status import Rate, UserState, UserStatus
 
 _log = log.get("user_run")
@@ -36,6 +37,9 @@ class UserRun:
         world: World,
         places: Places,
         on_ended: Callable[["UserRun"], None],
+        first_cycle: Callable[[int], int],
+        *,
+        paused: bool = False,
     ) -> None:
         self.rules = rules
         self.scope = scope
@@ -48,6 +52,10 @@ class UserRun:
         self._world = world
         self._places = places
         self._on_ended = on_ended
+        self._find_first = first_cycle  # the journal's cycle before the run's first, kept in the run table
+        self._first_cycle: int | None = None
+        self.paused = paused
+        self.last_round: RoundEnd | None = None
         self._loop: UserLoop | None = None
         self._delay = 0.0
         self._met: Outcome | None = None
@@ -56,9 +64,11 @@ class UserRun:
         self._strikes = 0
         self._crash = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._again_at = 0.0  # when that rings
         self._since = world.clock.now()
-        self._cycles = 0  # of loops before the present one
+        self._cycles = 0  # as they were last counted
         self._guard_waits = 0
+        self._parked = False  # paused, and its place given to somebody who waited
         self._tasks = TaskOwner("user_run")  # loops that are being cut off
 
     @property
@@ -93,11 +103,32 @@ class UserRun:
         if self._loop is not None:
             self._loop.meet(outcome)
 
+    def pause(self, paused: bool) -> None:
+        """Place no BUY, or place them again; one that gave its place away asks for one again."""
+        self.paused = paused
+        if self._loop is not None:
+            self._loop.pause(paused)
+        elif self._parked and not paused and self.ended is None:
+            self._parked = False
+            self.start(resumed=True)
+
     @property
     def fell_short(self) -> bool:
         """It ended as one that reached its target, and the target of now is not reached."""
         ended = self.ended is not None and self.ended.outcome in (Outcome.REACHED, Outcome.SKIPPED)
         return ended and (self.member is None or self.member.counted < self.scope.target)
+
+    @property
+    def state(self) -> State | None:
+        """What its loop remembers, while there is one."""
+        return self._loop.state if self._loop is not None else None
+
+    @property
+    def next_try_at(self) -> float | None:
+        """Monotonic time at which it acts by itself at the latest."""
+        if self._loop is not None:
+            return self._loop.state.wake_at
+        return self._again_at if self._timer is not None else None
 
     @property
     def began(self) -> bool:
@@ -154,12 +185,20 @@ class UserRun:
             return
         if loop.state.standing is not None and loop.state.read_at > self.read_at:
             self.take(loop.state.standing.position, loop.state.read_at)
+        self._count(loop)
         if self._strikes and now - self._began_at > _HEALTHY_SECONDS:
             self._strikes = 0
         blocked = loop.blocked_since
         if blocked is not None and now - blocked >= _BLOCKED_SECONDS and self._places.anybody_waits:
             self._forget_loop()
             self._tasks.spawn(self._suspend(loop), "suspend")
+
+    def _count(self, loop: UserLoop) -> None:
+        """Cycles of the run by the journal's number, which outlives every process."""
+        state = loop.state
+        if self._first_cycle is not None:
+            self._cycles = max(self._cycles, state.cycle - self._first_cycle - state.round_open)
+        self.last_round = loop.last_round or self.last_round
 
     def take(self, position: Position | None, at: float) -> None:
         """A position read at that monotonic time; none could be had, the old one stays."""
@@ -170,18 +209,32 @@ class UserRun:
         await loop.abort()
         self._places.give_back(self.user_id)
         if self.ended is None:
-            self.start(resumed=True)
+            if self.paused:
+                self._parked = True
+            else:
+                self.start(resumed=True)
 
     def _begin(self) -> None:
         self._timer = None
         self._began_at = self._world.clock.monotonic()
         self._crash = ""
         loop = UserLoop(
-            self.rules, self.scope, self._world, delay=self._delay, resumed=self._resumed, met=self._met
+            self.rules,
+            self.scope,
+            self._world,
+            delay=self._delay,
+            resumed=self._resumed,
+            met=self._met,
+            paused=self.paused,
+            found=self._found,
         )
         self._loop, self._delay, self._resumed = loop, 0.0, True
         loop.ended.add_done_callback(lambda _: self._loop_ended(loop))
         loop.start()
+
+    def _found(self, cycle: int) -> None:
+        if self._first_cycle is None:
+            self._first_cycle = self._find_first(cycle)
 
     def _loop_ended(self, loop: UserLoop) -> None:
         if loop is not self._loop or loop.ended.cancelled():
@@ -204,7 +257,7 @@ class UserRun:
 
     def _forget_loop(self) -> None:
         if self._loop is not None:
-            self._cycles += self._loop.state.cycles
+            self._count(self._loop)
             self._guard_waits += self._loop.state.guard_waits
         self._loop = None
         self._since = self._world.clock.now()
@@ -222,12 +275,15 @@ class UserRun:
             self._places.give_back(self.user_id)
         else:
             seconds = min(_MOST_BACKOFF_SECONDS, 2.0 ** (self._strikes - 1))
+            self._again_at = self._world.clock.monotonic() + seconds
             self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
 
-    def _end(self, outcome: Outcome, left: tuple[str, ...], code: str = "", text: str = "") -> None:
+    def _end(
+        self, outcome: Outcome, left: tuple[str, ...], code: Reason | None = None, text: str = ""
+    ) -> None:
         self.ended = Ended(outcome, self._world.clock.now(), left)
         self._since = self.ended.ended_at
-        self._end_code, self._end_text = code or outcome.value, text or outcome.value.replace("_", " ")
+        self._end_code, self._end_text = code, text or outcome.value.replace("_", " ")
         self._on_ended(self)
         self.finished.set()
 
@@ -237,7 +293,7 @@ class UserRun:
             self._timer = None
             self._places.give_back(self.user_id)
 
-    _end_code = ""
+    _end_code: Reason | None = None
     _end_text = ""
 
     @property
@@ -245,17 +301,19 @@ class UserRun:
         """Five crashes: it does not start again by itself."""
         return self.ended is None and self._loop is None and self._strikes >= _MOST_STRIKES
 
-    def _condition(self) -> tuple[UserState, str, str]:
+    def _condition(self) -> tuple[UserState, Reason, str]:
         if self.ended is not None:
             outcome = self.ended.outcome.value
-            return UserState(outcome), self._end_code or outcome, self._end_text
+            return UserState(outcome), self._end_code or Reason(outcome), self._end_text
         if self._loop is None:
             if self._strikes >= _MOST_STRIKES:
                 text = f"crashed {self._strikes} times, last {self._crash}: see the log, then start it again"
-                return UserState.NEEDS_PERSON, "crashed", text
+                return UserState.NEEDS_PERSON, Reason.CRASHED_OFTEN, text
             if self._timer is not None:
-                return UserState.BLOCKED, "crashed", f"starts again after: {self._crash}"
-            return UserState.QUEUED, "queued", "waits for one of the places of max_concurrent_users"
+                return UserState.BLOCKED, Reason.CRASHED, f"starts again after: {self._crash}"
+            if self.paused:
+                return UserState.PAUSED, Reason.PAUSED, "paused: `otopilot resume` lets it go on"
+            return UserState.QUEUED, Reason.QUEUED, "waits for one of the places of max_concurrent_users"
         state = self._loop.state
         waiting = state.waiting
         if state.ending is not None:
@@ -264,6 +322,7 @@ class UserRun:
             Condition.RUNNING: UserState.RUNNING,
             Condition.BLOCKED: UserState.BLOCKED,
             Condition.NEEDS_PERSON: UserState.NEEDS_PERSON,
+            Condition.PAUSED: UserState.PAUSED,
         }[waiting.condition]
         return condition, waiting.code, waiting.text
 
@@ -271,17 +330,20 @@ class UserRun:
         """What an operator is told."""
         state, code, text = self._condition()
         loop, member = self._loop, self.member
+        if loop is not None:
+            self._count(loop)
         return UserStatus(
             user_id=self.user_id,
             state=state,
-            reason_code=code,
+            code=code,
             reason=text,
             since=loop.changed_at if loop is not None else self._since,
             volume=member.counted if member is not None else ZERO,
+            volume_known=member is not None,
             volume_complete=member is not None and member.complete,
             target=self.scope.target if per_user else None,
             volume_per_minute=self.rate.per_minute(),
-            cycles=self._cycles + (loop.state.cycles if loop is not None else 0),
+            cycles=self._cycles,
             position=self.position,
             guard_waits=self._guard_waits + (loop.state.guard_waits if loop is not None else 0),
             left_open=self.ended.left_open if self.ended is not None else (),

@@ -15,6 +15,7 @@ from strategy_service.state import (
     PlaceOto,
     PlaceSell,
     Read,
+    RoundEnd,
     Rules,
     Seen,
     Standing,
@@ -41,6 +42,7 @@ class Play:
         self.rise = D(0)
         self.market_up = True
         self.actions: list[Action] = []
+        self.rounds: list[RoundEnd] = []
         self.said(Woke())
 
     def said(self, news: News) -> list[Action]:
@@ -57,6 +59,7 @@ class Play:
         decision = decide(self.rules, self.state, moment, news)
         self.state = decision.state
         self.actions = list(decision.actions)
+        self.rounds += decision.rounds
         return self.actions
 
     def wait(self, seconds: float) -> list[Action]:

@@ -104,7 +104,7 @@ def test_a_long_guard_wait_still_learns_that_the_target_is_reached() -> None:
         ("STALE_OWNER", "owner", Condition.BLOCKED),
         ("RATE_LIMIT", "rate_limit", Condition.BLOCKED),
         ("UNKNOWN_USER", "no_credential", Condition.NEEDS_PERSON),
-        ("SOMETHING_NEW", "something_new", Condition.BLOCKED),
+        ("SOMETHING_NEW", "other", Condition.BLOCKED),
     ],
 )
 def test_every_denial_is_a_wait_with_its_reason_and_the_id_is_used_again(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from strategy_service.history import Ended
 from strategy_service.places import Places
-from strategy_service.runs import Ended, Runs, RunsInUse
+from strategy_service.runs import Runs, RunsInUse
 from strategy_service.state import Outcome, StopMode
 from strategy_service.status import Rate, StrategyStatus, UserState, UserStatus
 from strategy_service.strategy_run import describe

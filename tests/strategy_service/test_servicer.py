@@ -1,4 +1,4 @@
-"""The six RPCs over real gRPC on a port of the system's choice, above the fakes."""
+"""The RPCs over real gRPC on a port of the system's choice, above the fakes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,9 +15,10 @@ from otopilot.rpc import channel, fault_of, problems_of, serve
 from otopilot.settings import Endpoint
 from protos import strategy_pb2 as pb
 from protos import strategy_pb2_grpc
+from strategy_service import to_pb
 from strategy_service.config import ConfigManager
 from strategy_service.runs import Runs
-from strategy_service.servicer import StrategyServicer, user_to_pb
+from strategy_service.servicer import StrategyServicer
 from strategy_service.state import StopMode
 from strategy_service.status import UserState, UserStatus
 from strategy_service.supervisor import Supervisor
@@ -134,6 +135,12 @@ async def test_status_and_list_speak_of_what_never_ran_too(served: Served) -> No
         ),
         ("StopStrategy", pb.StopStrategyRequest(mode=17), "INVALID_ARGUMENT", "BAD_ARGUMENT"),
         ("GetStrategyStatus", pb.GetStrategyStatusRequest(), "NOT_FOUND", "UNKNOWN_STRATEGY"),
+        ("PauseStrategy", pb.PauseStrategyRequest(strategy_id="x"), "NOT_FOUND", "UNKNOWN_STRATEGY"),
+        ("PauseStrategy", pb.PauseStrategyRequest(user_id="9"), "NOT_FOUND", "UNKNOWN_USER"),
+        ("ResumeStrategy", pb.ResumeStrategyRequest(), "FAILED_PRECONDITION", "NOT_RUNNING"),
+        ("ExplainUsers", pb.ExplainUsersRequest(strategy_id="x"), "NOT_FOUND", "UNKNOWN_STRATEGY"),
+        ("ListRounds", pb.ListRoundsRequest(page_size=1001), "INVALID_ARGUMENT", "BAD_ARGUMENT"),
+        ("ListRounds", pb.ListRoundsRequest(page_token="²"), "INVALID_ARGUMENT", "BAD_ARGUMENT"),
     ],
 )
 async def test_errors_carry_their_code_and_reason(
@@ -190,6 +197,60 @@ async def test_a_bad_file_names_every_problem_and_changes_nothing(served: Served
     assert (await served.stub.ReloadConfig(pb.ReloadConfigRequest())).config_revision == before
 
 
+async def test_a_pause_is_explained_and_ended(served: Served) -> None:
+    await served.stub.StartStrategy(pb.StartStrategyRequest(strategy_id="koge"))
+    paused = await served.stub.PauseStrategy(pb.PauseStrategyRequest(strategy_id="koge", user_id="1"))
+    assert [status.strategy_id for status in paused.strategies] == ["koge"]
+
+    async def told() -> dict[str, Any]:
+        answer = await served.stub.ExplainUsers(pb.ExplainUsersRequest(strategy_id="koge"))
+        return {each.user_id: each for each in answer.users}
+
+    async with asyncio.timeout(5):
+        while (await told())["1"].code != pb.REASON_CODE_PAUSED:
+            await asyncio.sleep(0.02)
+    one = (await told())["1"]
+    assert (one.state, one.what_to_do) == (pb.USER_RUN_STATE_PAUSED, "otopilot resume")
+    assert (one.target, one.price, one.max_price_age_ms) == ("100000", "100", 3000)
+    await served.stub.ResumeStrategy(pb.ResumeStrategyRequest(strategy_id="koge"))
+    async with asyncio.timeout(5):
+        while (await told())["1"].state != pb.USER_RUN_STATE_RUNNING:
+            await asyncio.sleep(0.02)
+
+
+async def test_rounds_come_in_pages_newest_first_and_runs_with_how_users_ended(served: Served) -> None:
+    await served.stub.StartStrategy(pb.StartStrategyRequest(strategy_id="koge"))
+    await until(lambda: len(served.orders.buys()) >= 6)
+    await served.stub.StopStrategy(pb.StopStrategyRequest())
+    whole = await served.stub.ListRounds(pb.ListRoundsRequest(strategy_id="koge"))
+    sequences, token = [], ""
+    while True:
+        page = await served.stub.ListRounds(pb.ListRoundsRequest(page_size=2, page_token=token))
+        sequences += [each.sequence for each in page.rounds]
+        token = page.next_page_token
+        if not token:
+            break
+    assert sequences == [each.sequence for each in whole.rounds] == sorted(sequences, reverse=True)
+    assert sum(D(each.bought) for each in whole.rounds) == sum(served.orders.counted(u) for u in "12")
+    (run,) = (await served.stub.ListRuns(pb.ListRunsRequest())).runs
+    assert {user.outcome for user in run.users} == {pb.USER_RUN_STATE_STOPPED}
+    assert run.HasField("ended_at")
+
+
+async def test_a_request_id_that_was_used_for_something_else_is_refused(served: Served) -> None:
+    await served.stub.StartStrategy(pb.StartStrategyRequest(strategy_id="koge", request_id="a"))
+    await served.stub.PauseStrategy(pb.PauseStrategyRequest(strategy_id="koge", request_id="b"))
+    await served.stub.PauseStrategy(pb.PauseStrategyRequest(strategy_id="koge", request_id="b"))
+    for method, message in (
+        ("StopStrategy", pb.StopStrategyRequest(strategy_id="koge", request_id="a")),
+        ("ResumeStrategy", pb.ResumeStrategyRequest(strategy_id="koge", request_id="b")),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            await getattr(served.stub, method)(message)
+        fault = fault_of(caught.value)
+        assert (fault.code.name, fault.reason) == ("ALREADY_EXISTS", "REQUEST_REUSED")
+
+
 async def test_the_users_volumes_sum_up_to_the_total(served: Served) -> None:
     await served.stub.StartStrategy(pb.StartStrategyRequest(strategy_id="koge"))
     await until(lambda: len(served.orders.buys()) >= 4)
@@ -202,5 +263,5 @@ async def test_the_users_volumes_sum_up_to_the_total(served: Served) -> None:
 
 def test_every_state_of_a_user_has_its_name_on_the_wire() -> None:
     for state in UserState:
-        assert user_to_pb(UserStatus(user_id="1", state=state)).state != pb.USER_RUN_STATE_UNSPECIFIED
+        assert to_pb.user(UserStatus(user_id="1", state=state)).state != pb.USER_RUN_STATE_UNSPECIFIED
     assert {mode.value for mode in StopMode} == {"drain", "cancel", "flatten"}

@@ -114,7 +114,7 @@ def test_a_grpcurl_call_of_readme_names_what_there_is_on_that_port(words):
 
 def test_every_rpc_of_the_contract_can_be_called():
     methods = rpc._methods()
-    assert len(methods) == 26
+    assert len(methods) == 31
     for full, method in methods.items():
         assert rpc._find(method.name) is method
         assert rpc._find(full) is method

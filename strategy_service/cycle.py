@@ -1,0 +1,91 @@
+"""A round opens, on the grid of intervals, and ends, with what it came to. Pure.
+
+Whatever became of a round is told as a RoundEnd: its result, what it bought, and how many
+intervals passed before it without a round, with the reason.
+"""
+
+from otopilot.money import ZERO
+from strategy_service.prices import grid_floor
+from strategy_service.reasons import Reason, RoundResult
+from strategy_service.state import Phase, RoundEnd, Waiting
+from strategy_service.turn import Turn
+
+
+def open_round(turn: Turn) -> None:
+    """The next round begins, at its place on the grid of intervals."""
+    state = turn.state
+    slot, skipped = _grid(turn)
+    turn.set(
+        round_open=True,
+        cycle=state.cycle + 1,
+        try_number=0,
+        slot=slot,
+        round_began=turn.moment.at,
+        skipped=skipped,
+        skipped_reason=(state.held or Reason.ROUND_LONGER) if skipped else None,
+        held=None,
+    )
+
+
+def _grid(turn: Turn) -> tuple[float, int]:
+    """The newest point of the grid that has come, and how many passed before it without a round."""
+    state, interval = turn.state, float(turn.settings.trade_interval_seconds)
+    slot = grid_floor(state.slot, interval, turn.now)
+    return slot, round((slot - state.slot) / interval)
+
+
+def over(turn: Turn, result: RoundResult) -> bool:
+    """End the round; the next one starts at its place on the grid, or at once when that has passed."""
+    state = turn.state
+    _tell(turn, result)
+    turn.set(
+        phase=Phase.RESTING,
+        round_open=False,
+        round_began=None,
+        skipped=0,
+        skipped_reason=None,
+        slot=state.slot + float(turn.settings.trade_interval_seconds),
+        cycles=state.cycles + 1,
+        last_round=result,
+        order=None,
+        deadline=None,
+        asked_cancel_at=None,
+        missed=None,
+        amount=ZERO,
+        spent=ZERO,
+        step=0,
+        smallest=None,
+        guarded_since=None,
+        fresh=False,
+        waiting=Waiting(Reason.POSITION, f"round ended: {result}", state.waiting.condition),
+    )
+    return True
+
+
+def close(turn: Turn) -> None:
+    """The loop ends: what became of the round that is open, or of the intervals that had none."""
+    state = turn.state
+    if state.round_open:
+        _tell(turn, RoundResult.STOPPED)
+        return
+    _, skipped = _grid(turn)
+    if skipped and state.began:
+        turn.set(skipped=skipped, skipped_reason=state.held or Reason.ROUND_LONGER)
+        _tell(turn, RoundResult.SKIPPED)
+
+
+def _tell(turn: Turn, result: RoundResult) -> None:
+    state = turn.state
+    bought = state.order.working.filled_quote if state.order is not None else ZERO
+    turn.rounds.append(
+        RoundEnd(
+            cycle=state.cycle,
+            result=result,
+            started_at=state.round_began or turn.moment.at,
+            ended_at=turn.moment.at,
+            bought=state.spent + bought,
+            tries=state.try_number,
+            skipped=state.skipped,
+            skipped_reason=state.skipped_reason,
+        )
+    )
