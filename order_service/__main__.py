@@ -152,14 +152,20 @@ async def _refuse_other_world(worlds: Worlds, port: VenuePort) -> None:
 
 
 async def recover(journal: Journal, manager: OrderManager, clock: Clock, recv_window: float) -> None:
-    """What was in flight when the last instance ended is in doubt; its requests may still arrive."""
+    """What was in flight when the last instance ended is in doubt; its requests may still arrive.
+
+    None of them is accepted later than recvWindow after its own T (architecture 5.3), so a service
+    that took a moment to start waits for the rest of that only.
+    """
     in_flight = [order for order in journal.books.live.values() if order.state in IN_FLIGHT]
     for order in in_flight:
         if order.state is OrderState.SUBMITTING:
             await manager.learn(order.order_id, Doubted(reason="found at start", at=clock.now()))
     if in_flight:
         _log.warning("orders in doubt at start", count=len(in_flight))
-        await clock.sleep(recv_window)
+        newest = max(order.submitted_at for order in in_flight)
+        passed = (clock.now() - newest).total_seconds()
+        await clock.sleep(min(recv_window, max(0.0, recv_window - passed)))
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ one line of text; none is the claim.
 import sqlite3
 from collections import Counter, defaultdict
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from otopilot.order import LegRole, Order, OrderState, RejectionKind
 from tests.faults.processes import Pair
 
 Row = dict[str, Any]
+FINGERPRINT_MS = 600_000
 # The exchange's words for the journal's.
 ENDED = {"FILLED": "filled", "CANCELED": "canceled", "EXPIRED": "expired", "EXPIRED_IN_MATCH": "expired"}
 
@@ -93,17 +95,24 @@ def _orphans(books: Books) -> list[Row]:
 
 
 def _doubled(books: Books) -> list[str]:
-    """Two orders of the exchange for one of the journal: by client id, or by fingerprint on Alpha."""
-    seen: Counter[tuple[Any, ...]] = Counter()
+    """Two orders of the exchange for one of the journal: by client id, or by fingerprint on Alpha.
+
+    A fingerprint may come again when the order that had it ended ten minutes ago (architecture 5.6).
+    """
+    seen: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in books.orders:
         if row["leg"] == "pending":
             continue
-        name = ("", row["price"], row["quantity"]) if row["venue"] == "alpha" else (_first_id(row),)
-        seen[row["venue"], row["user_id"], row["symbol"], row["side"], *name] += 1
+        alpha = row["venue"] == "alpha"
+        name = ("", row["price"], row["quantity"]) if alpha else (_first_id(row),)
+        created = int(row["created_ms"]) if alpha else 0
+        seen[row["venue"], row["user_id"], row["symbol"], row["side"], *name].append(created)
     requests = Counter(order.request_id for order in books.journal)
-    return [f"{count} orders of the exchange are {key}" for key, count in seen.items() if count > 1] + [
-        f"{count} orders of request {request}" for request, count in requests.items() if count > 1
-    ]
+    return [
+        f"{len(times)} orders of the exchange are {key}"
+        for key, times in seen.items()
+        if any(later - earlier < FINGERPRINT_MS for earlier, later in pairwise(sorted(times)))
+    ] + [f"{count} orders of request {request}" for request, count in requests.items() if count > 1]
 
 
 def _first_id(row: Row) -> str:

@@ -102,3 +102,14 @@ def test_each_difference_is_seen_and_true_books_have_none(tmp_path: Path, venue:
     for tamper in TAMPERINGS:
         tampered = tamper(copy.deepcopy(books))
         assert audit.compare(tampered).differences, tamper.__name__
+
+
+@pytest.mark.parametrize(("minutes", "twice"), [(0, True), (9, True), (11, False)])
+def test_an_alpha_fingerprint_may_come_again_ten_minutes_later_and_not_before(
+    minutes: int, twice: bool
+) -> None:
+    row = {"venue": "alpha", "user_id": "1", "symbol": "X", "side": "BUY", "leg": "working"}
+    row |= {"price": "48", "quantity": "1"}
+    rows = [row | {"created_ms": 7_000_000 + at * 60_000} for at in (0, minutes)]
+    books = Books([], set(), [], [], rows, [], {"self_matches": 0})
+    assert bool(audit._doubled(books)) is twice

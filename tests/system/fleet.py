@@ -51,10 +51,11 @@ def paper_config(path: Path, answer_seconds: str = "0.15") -> Path:
         "order_limit_day": "10000000",
         "connections_per_5_minutes": "1000000",
     }
+    # The period is no whole number of ticks: prices, and with them fingerprints, do not come again.
     swing = {
         "kind": "swing",
         "amplitude_percent": "0.6",
-        "period_seconds": "12",
+        "period_seconds": "12.347",
         "tick_interval_seconds": "0.2",
     }
     room = {"max_num_orders": "5000", "max_num_order_lists": "5000"}
