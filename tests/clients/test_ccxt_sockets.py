@@ -167,6 +167,13 @@ async def test_a_market_order_fills_over_a_socket(exchange: ccxt.pro.binance) ->
     assert (bought["status"], bought["filled"]) == ("closed", 0.01)
 
 
+@operation("WS API: cancel and replace")
+async def test_an_order_is_edited_over_a_socket(exchange: ccxt.pro.binance) -> None:
+    old = await exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
+    await soon(exchange.edit_order_ws(old["id"], SYMBOL, "limit", "buy", 0.002, 91_000))
+    assert [order["amount"] for order in await exchange.fetch_open_orders(SYMBOL)] == [0.002]
+
+
 @operation("WS API: open orders")
 async def test_open_orders_come_over_a_socket(exchange: ccxt.pro.binance) -> None:
     placed = await exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
