@@ -1,7 +1,8 @@
 """The strategy service's process: settings in, everything put together, serve until told to stop.
 
-SIGHUP reads the configuration again. A SIGTERM just ends the process: the journal and the run
-table know all there is to know, and who wants a drain asks for it by StopStrategy first.
+SIGHUP reads the configuration again. SIGTERM and SIGINT drain: no new try, a BUY that is out may
+fill until its timeout, SELLs rest; what was wanted goes on at the next start. A second one ends
+the process at once, which is as safe as kill -9: journal and run table know all there is to know.
 """
 
 import asyncio
@@ -52,6 +53,23 @@ async def serve_strategies(settings: Settings, stop: asyncio.Event) -> None:
         await server.set_serving(True)
         _log.info("serving", port=server.port, config=manager.config.path)
         await stop.wait()
+        await server.set_serving(False)
+        await _drain(supervisor)
+
+
+async def _drain(supervisor: Supervisor) -> None:
+    """Until the loops have ended, or somebody is in a hurry."""
+    loop, hurry = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hurry.set)
+    _log.info("draining")
+    waits = {asyncio.ensure_future(supervisor.drain()), asyncio.ensure_future(hurry.wait())}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 def _reload(supervisor: Supervisor) -> None:

@@ -47,6 +47,7 @@ def over(turn: Turn, result: RoundResult) -> bool:
         slot=state.slot + float(turn.settings.trade_interval_seconds),
         cycles=state.cycles + 1,
         last_round=result,
+        unread=state.order if result is RoundResult.FILLED else state.unread,
         order=None,
         deadline=None,
         asked_cancel_at=None,

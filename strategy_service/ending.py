@@ -1,7 +1,8 @@
 """How a loop ends: a residual is sold, orders are cancelled or left, the end is recorded. Pure.
 
 Every ending has a last moment, the fill timeout and a little more after it began; what is
-unsettled then is left to order_service and named (product 3, "Stopping").
+unsettled then is left to order_service and named (product 3, "Stopping"). A loop that never
+read its account cannot name anything: it goes on stopping until it can.
 """
 
 from otopilot.order import LegRole, Order, OrderId
@@ -52,12 +53,11 @@ def finish(turn: Turn) -> None:
     """The end. A BUY that is still out gets a cancel wish, which order_service settles."""
     state = turn.state
     outcome = state.ending or Outcome.STOPPED
-    position = state.standing.position if state.standing is not None else None
-    still_open = [order for order in position.open_orders if not order.is_over] if position else []
+    still_open = _still_open(turn)
     left: dict[OrderId, None] = {order.order_id: None for order in still_open}
     if state.stop in (StopMode.CANCEL, StopMode.FLATTEN):
         for order in still_open:
-            if not order.wishes:
+            if order.open_wish(_role(order)) is None:
                 turn.act(Cancel(order.order_id, _role(order), "stop"))
     if state.flattened is not None and not state.flattened.is_over:
         left[state.flattened.order_id] = None
@@ -88,16 +88,20 @@ def _clear(turn: Turn) -> bool:
     state = turn.state
     assert state.standing is not None
     flattened = state.flattened.order_id if state.flattened is not None else None
-    still_open = [
-        order
-        for order in state.standing.position.open_orders
-        if not order.is_over and order.order_id != flattened
-    ]
+    still_open = [order for order in _still_open(turn) if order.order_id != flattened]
     for order in still_open:
         _cancel_once(turn, order)
     if still_open:
         turn.wait(Reason.CANCEL, f"{len(still_open)} orders are being cancelled")
     return not still_open
+
+
+def _still_open(turn: Turn) -> list[Order]:
+    """Own orders that are not over, as far as anybody knows."""
+    state = turn.state
+    known = state.standing.position.open_orders if state.standing is not None else ()
+    unread = (state.unread,) if state.unread is not None else ()
+    return [order for order in (*known, *unread) if not order.is_over]
 
 
 def _cancel_once(turn: Turn, order: Order) -> None:

@@ -6,14 +6,15 @@ asked again for as long as this process lives, and at the next start even if not
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from otopilot import log
 from otopilot.clock import Clock
-from otopilot.order import LegRole, Order
+from otopilot.order import LegRole, Order, OrderId, RequestId
 from otopilot.tasks import TaskOwner
 from strategy_service.clients import CallFailed, OrderClient, Refused
 from strategy_service.runs import Leftover, Runs
+from strategy_service.state import Rules
 
 _log = log.get("leftovers")
 
@@ -25,11 +26,31 @@ _PLACING_SECONDS = 6.0
 _NOTHING_LEFT = frozenset({"FAILED_PRECONDITION", "NOT_FOUND", "INVALID_ARGUMENT"})
 
 
+# Told of an order that a loop left open without knowing it: strategy, user, order.
+Found = Callable[[str, str, OrderId], None]
+
+
+def cancel_wishes(rules: Rules, orders: Iterable[Order]) -> list[Leftover]:
+    """A wish for every leg of these orders that can be on the book."""
+    return [
+        Leftover(
+            rules.strategy_id,
+            rules.user_id,
+            order.order_id,
+            RequestId(""),
+            LegRole.PENDING if order.working.is_over and order.pending is not None else LegRole.WORKING,
+        )
+        for order in orders
+        if not order.is_over
+    ]
+
+
 class Leftovers:
     """Owns a task for each, until it is taken."""
 
-    def __init__(self, orders: OrderClient, clock: Clock, runs: Runs) -> None:
+    def __init__(self, orders: OrderClient, clock: Clock, runs: Runs, found: Found) -> None:
         self._orders = orders
+        self._found = found
         self._clock = clock
         self._runs = runs
         self._tasks = TaskOwner("leftovers")
@@ -97,6 +118,7 @@ class Leftovers:
                 return seconds >= _PLACING_SECONDS
             if order.working.is_over:
                 return True
+            self._found(left.strategy_id, left.user_id, order.order_id)
             order_id, role = order.order_id, LegRole.WORKING
         await self._orders.cancel(order_id, role, "stop")
         return True

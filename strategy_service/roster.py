@@ -42,6 +42,13 @@ class Roster:
         everybody = [user for run in self.everything() for user in run.users.values()]
         await asyncio.gather(*(user.abort() for user in everybody))
 
+    async def leave(self) -> None:
+        """The process goes: wind every loop down; what was wanted goes on with the next process."""
+        await self._tasks.close()
+        for run in self.everything():
+            run.leave()
+        await asyncio.gather(*(self._ended(run, "") for run in self.everything()))
+
     def everything(self) -> list[StrategyRun]:
         """The runs, and those that newer ones replaced and that still wind down."""
         return [*self.runs.values(), *self._leaving]
@@ -113,7 +120,8 @@ class Roster:
 
     async def _ended_earlier(self, strategy_id: str) -> None:
         for earlier in [each for each in self._leaving if each.strategy_id == strategy_id]:
-            await earlier.ended(list(earlier.users.values()), stop_seconds(earlier.config))
+            while earlier.is_running and earlier.users:
+                await earlier.ended(earlier.members(), stop_seconds(earlier.config))
             self._leaving.remove(earlier)
 
     # ------------------------------------------------------------------ ending
@@ -137,7 +145,13 @@ class Roster:
 
     async def ended(self, runs: Iterable[StrategyRun], user_id: str = "") -> None:
         """Wait until these have ended, or that user of them; at most as long as a stop may take."""
-        await asyncio.gather(*(run.ended(run.members(user_id), stop_seconds(run.config)) for run in runs))
+        await asyncio.gather(*(self._ended(run, user_id) for run in runs))
+
+    async def _ended(self, run: StrategyRun, user_id: str) -> None:
+        by = self._clock.monotonic() + stop_seconds(run.config)
+        if not run.users and run.ended_at is None:
+            await self.prepared(run.strategy_id, stop_seconds(run.config))
+        await run.ended(run.members(user_id), max(0.0, by - self._clock.monotonic()))
 
 
 def stop_seconds(config: StrategyConfig) -> float:

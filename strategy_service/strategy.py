@@ -69,7 +69,7 @@ def _go_on(turn: Turn) -> bool:
     state = turn.state
     if state.phase is Phase.DONE:
         return False
-    if state.ending is not None and turn.now >= state.stop_by:
+    if state.ending is not None and turn.now >= state.stop_by and state.recovered:
         ending.finish(turn)
         return False
     match state.phase:
@@ -103,7 +103,7 @@ def _learn(turn: Turn, news: News) -> None:
         case Woke():
             pass
         case Standing():
-            turn.set(standing=news, fresh=True, reading=False, read_at=turn.now)
+            turn.set(standing=news, fresh=True, reading=False, read_at=turn.now, unread=None)
             if turn.state.phase is Phase.RESTING:
                 rounds.take_up(turn)
         case Unread():
@@ -137,10 +137,10 @@ def _unread(turn: Turn, news: Unread) -> None:
         ending.reached(turn)
         ending.finish(turn)
         return
-    if resting and turn.state.stop is not None:
-        ending.finish(turn)
-        return
     if not resting:
+        return
+    if turn.state.stop is not None and (turn.state.recovered or news.reason == "UNKNOWN_USER"):
+        ending.finish(turn)
         return
     if news.reason == "UNKNOWN_USER":
         waiting = Waiting(

@@ -6,6 +6,7 @@ set; until then every user is shown as blocked, with the reason.
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ from strategy_service.state import Outcome, Rules, StopMode
 from strategy_service.status import StrategyStatus, UserState, UserStatus
 from strategy_service.user_run import UserRun
 
-_LAST_CALLS_SECONDS = 2.0  # for the cancel wishes of loops that ended
+_LAST_CALLS_SECONDS = 0.1  # at least, for the cancel wishes of loops that ended, and for their figures
 _MET = frozenset({Outcome.REACHED, Outcome.SKIPPED})
 
 
@@ -43,6 +44,7 @@ class StrategyRun:
         self.ended_at: datetime | None = None
         self.resumed = False  # it ran in an earlier process
         self.draining: set[str] = set()  # users the configuration does not list any more
+        self._leaving = False
         self._met: Outcome | None = None  # the shared target was reached in this run, and how
         self._world = world
         self._runs = runs
@@ -269,8 +271,16 @@ class StrategyRun:
         for user in list(self.users.values()):
             user.meet(outcome)
 
+    def leave(self) -> None:
+        """The process goes: everybody winds down, and takes part again in the next one."""
+        self._leaving = True
+        for user in self.members():
+            user.stop(StopMode.DRAIN)
+
     def _user_ended(self, user: UserRun) -> None:
         assert user.ended is not None
+        if self._leaving and user.ended.outcome is Outcome.STOPPED:
+            return  # nobody asked for its end; a stop that was asked for stands in the table as a wish
         self._runs.end_user(self.strategy_id, user.user_id, user.ended)
         if user.ended.outcome in _MET:
             self._meet(user.ended.outcome)
@@ -278,17 +288,29 @@ class StrategyRun:
             self._take_part(self.config.user(user.user_id))  # listed again while it was winding down
         self._note_end()
 
+    def found_open(self, user_id: str, order_id: str) -> None:
+        """A user left this order open, as was found out after its end."""
+        user = self.users.get(user_id)
+        if user is not None and user.ended is not None:
+            user.left_open(order_id)
+            self._runs.end_user(self.strategy_id, user_id, user.ended)
+
     def _note_end(self) -> None:
-        if self.users and not self.is_running and self.ended_at is None:
+        stays = self._leaving and any(
+            user.ended is not None and user.ended.outcome is Outcome.STOPPED for user in self.members()
+        )
+        if self.users and not self.is_running and self.ended_at is None and not stays:
             known = self._runs.run(self.strategy_id)
             self.ended_at = known.ended_at if known and known.ended_at else self._world.clock.now()
             self._runs.end(self.strategy_id, self.ended_at)
 
     async def ended(self, users: Iterable[UserRun], seconds: float) -> None:
         """Wait until those users have ended; who takes longer is given up, its orders named."""
+        users, clock = list(users), self._world.clock
         waits = [asyncio.ensure_future(user.finished.wait()) for user in users]
         if not waits:
             return
+        by = clock.monotonic() + seconds
         try:
             await asyncio.wait(waits, timeout=seconds)
         finally:
@@ -297,8 +319,12 @@ class StrategyRun:
         for user in users:
             user.give_up()
         ids = [user.user_id for user in users]
-        await self._world.leftovers.taken(self.strategy_id, ids, _LAST_CALLS_SECONDS)
-        await self.read_volumes()  # what their last rounds traded too
+        left = max(_LAST_CALLS_SECONDS, by - clock.monotonic())
+        await self._world.leftovers.taken(self.strategy_id, ids, left)
+        left = max(_LAST_CALLS_SECONDS, by - clock.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self.read_volumes()  # what their last rounds traded too
 
     def status(self, config_revision: str) -> StrategyStatus:
         """What an operator is told."""

@@ -52,7 +52,7 @@ class Supervisor:
     ) -> None:
         self.clock = clock
         self.orders = orders
-        self.leftovers = Leftovers(orders, clock, runs)
+        self.leftovers = Leftovers(orders, clock, runs, self._found_open)
         self.prices = PriceFeed(market, clock)
         self.history = runs.history
         self._manager = manager
@@ -87,6 +87,10 @@ class Supervisor:
     async def _prepare(self, run: StrategyRun) -> None:
         await self._preparation.prepare(run)
 
+    def _found_open(self, strategy_id: str, user_id: str, order_id: str) -> None:
+        if (run := self._roster.runs.get(strategy_id)) is not None:
+            run.found_open(user_id, order_id)
+
     def _right_changed(self) -> None:
         for run in self._roster.everything():
             for user in run.users.values():
@@ -109,9 +113,15 @@ class Supervisor:
         """Cut everything off; nothing is lost by that."""
         await self._tasks.close()
         await self._roster.aclose()
+        self.history.write()
         await self.leftovers.aclose()
         await self.prices.aclose()
         await self.order_feed.aclose()
+
+    async def drain(self) -> None:
+        """Wind every loop down before the process goes; what was wanted goes on with the next one."""
+        await self._roster.leave()
+        self.history.write()
 
     async def __aenter__(self) -> "Supervisor":
         await self.open()

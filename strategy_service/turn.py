@@ -121,7 +121,8 @@ class Turn:
 
     def decision(self) -> Decision:
         """What follows."""
-        if self.state.stop is not None and self.state.phase is not Phase.DONE:
+        stopping = self.state.stop is not None and self.state.phase is not Phase.DONE
+        if stopping and (self.state.recovered or self.now < self.state.stop_by):
             self.wake(self.state.stop_by)
         if self.state.waiting.code not in _OF_A_ROUND and self.now >= self.state.slot:
             self.set(held=self.state.waiting.code)

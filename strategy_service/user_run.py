@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from otopilot import log
 from otopilot.money import ZERO
+from otopilot.order import Order
 from otopilot.position import MemberVolume, Position, VolumeScope
 from otopilot.tasks import TaskOwner
 from strategy_service.history import Ended
+from strategy_service.leftovers import cancel_wishes
 from strategy_service.loop import UserLoop, World
 from strategy_service.places import Places
 from strategy_service.reasons import Reason
@@ -57,6 +59,8 @@ class UserRun:
         self.paused = paused
         self.last_round: RoundEnd | None = None
         self._loop: UserLoop | None = None
+        self._has_place = False
+        self._stop: StopMode | None = None  # it was told to wind down
         self._delay = 0.0
         self._met: Outcome | None = None
         self._resumed = False
@@ -79,7 +83,7 @@ class UserRun:
     def start(self, *, delay: float = 0.0, resumed: bool = False) -> None:
         """Queue for a place; the loop starts when it is there."""
         self._delay, self._resumed = delay, resumed
-        self._places.ask(self, self.user_id, self._begin)
+        self._places.ask(self, self.user_id, self._granted)
 
     def restore(self, ended: Ended) -> None:
         """It ended before this process started."""
@@ -143,18 +147,25 @@ class UserRun:
     @property
     def stopping(self) -> bool:
         """Was it told to wind down, and has not yet?"""
-        return self.ended is None and self._loop is not None and self._loop.state.stop is not None
+        return self.ended is None and self._stop is not None
 
     def stop(self, mode: StopMode) -> None:
-        """Wind down as the mode says; `finished` tells when."""
+        """Wind down as the mode says; `finished` tells when.
+
+        Who has no loop now (queued, paused, after a crash) may have orders on the book all the
+        same: a loop winds them down, and needs no place for it.
+        """
         if self.ended is not None:
             return
+        if self._stop is None or mode.strength > self._stop.strength:
+            self._stop = mode
+        if self._loop is None:
+            self._places.leave(self)
+            self._cancel_timer()
+            self._resumed = True
+            self._begin()
         if self._loop is not None:
             self._loop.stop(mode)
-            return
-        self._places.leave(self)
-        self._cancel_timer()
-        self._end(Outcome.STOPPED, ())
 
     async def abort(self) -> None:
         """End at once without a trace: the process goes, or a stop took too long."""
@@ -165,18 +176,19 @@ class UserRun:
             await self._loop.abort()
 
     def give_up(self) -> None:
-        """A stop took too long: record what is open as far as it is known."""
-        if self.ended is None:
-            loop = self._loop
-            left = tuple(o.order_id for o in self.position.open_orders) if self.position else ()
-            if loop is not None and loop.state.order is not None and not loop.state.order.is_over:
-                left = (*left, loop.state.order.order_id)
-            if loop is not None:
-                self._leave(loop)
-                self._forget_loop()
-                self._places.give_back(self.user_id)
-                self._tasks.spawn(loop.abort(), "abort")
-            self._end(Outcome.STOPPED, tuple(dict.fromkeys(left)))
+        """A stop took too long: record what is open, if that is known; else it goes on stopping."""
+        loop = self._loop
+        if self.ended is not None or (loop is not None and not loop.state.recovered):
+            return
+        buy = loop.state.order if loop is not None else None
+        if loop is not None:
+            self._leave(loop)
+            self._forget_loop()
+            self._tasks.spawn(loop.abort(), "abort")
+        self._places.leave(self)
+        self._cancel_timer()
+        self._give_place_back()
+        self._end_unread(buy)
 
     def beat(self, now: float) -> None:
         """Once a second: take the loop's figures; give a blocked loop's place to somebody who waits."""
@@ -207,12 +219,21 @@ class UserRun:
 
     async def _suspend(self, loop: UserLoop) -> None:
         await loop.abort()
-        self._places.give_back(self.user_id)
-        if self.ended is None:
+        self._give_place_back()
+        if self.ended is None and self._loop is None:
             if self.paused:
                 self._parked = True
             else:
                 self.start(resumed=True)
+
+    def _granted(self) -> None:
+        self._has_place = True
+        self._begin()
+
+    def _give_place_back(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._places.give_back(self.user_id)
 
     def _begin(self) -> None:
         self._timer = None
@@ -243,13 +264,13 @@ class UserRun:
         error = loop.ended.exception()
         state = loop.state
         self._forget_loop()
-        if error is None or state.stop is not None:
+        if error is None or self._stop is not None:
             self._leave(loop)
         if error is None:
-            self._places.give_back(self.user_id)
+            self._give_place_back()
             self._end(loop.ended.result(), state.left_open, state.waiting.code, state.waiting.text)
         else:
-            self._crashed(error, stopping=state.stop is not None)
+            self._crashed(error)
 
     def _leave(self, loop: UserLoop) -> None:
         """What the loop could not hand over stands in the run table before its end does."""
@@ -262,21 +283,33 @@ class UserRun:
         self._loop = None
         self._since = self._world.clock.now()
 
-    def _crashed(self, error: BaseException, *, stopping: bool) -> None:
+    def _crashed(self, error: BaseException) -> None:
         self._strikes += 1
         self._crash = f"{type(error).__name__}: {error}"
         trace = "".join(traceback.format_exception(error))
         _log.error("loop crashed", user_id=self.user_id, strikes=self._strikes, traceback=trace)
-        if stopping:
-            self._places.give_back(self.user_id)
-            left = tuple(o.order_id for o in self.position.open_orders) if self.position else ()
-            self._end(Outcome.STOPPED, left)
+        if self._stop is not None:
+            self._give_place_back()
+            self._end_unread(None)
         elif self._strikes >= _MOST_STRIKES:
-            self._places.give_back(self.user_id)
+            self._give_place_back()
         else:
             seconds = min(_MOST_BACKOFF_SECONDS, 2.0 ** (self._strikes - 1))
             self._again_at = self._world.clock.monotonic() + seconds
             self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+
+    def _end_unread(self, buy: Order | None) -> None:
+        """Stopped without a last look: by what was read last, what is to be cancelled still will be."""
+        known = self.position.open_orders if self.position is not None else ()
+        still_open = [order for order in (*known, *((buy,) if buy else ())) if not order.is_over]
+        if self._stop in (StopMode.CANCEL, StopMode.FLATTEN):
+            self._world.leftovers.add(cancel_wishes(self.rules, still_open))
+        self._end(Outcome.STOPPED, tuple(dict.fromkeys(order.order_id for order in still_open)))
+
+    def left_open(self, order_id: str) -> None:
+        """It left this order too, as was found out later."""
+        if self.ended is not None and order_id not in self.ended.left_open:
+            self.ended = self.ended._replace(left_open=(*self.ended.left_open, order_id))
 
     def _end(
         self, outcome: Outcome, left: tuple[str, ...], code: Reason | None = None, text: str = ""
@@ -291,7 +324,7 @@ class UserRun:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._places.give_back(self.user_id)
+            self._give_place_back()
 
     _end_code: Reason | None = None
     _end_text = ""

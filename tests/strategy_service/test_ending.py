@@ -107,12 +107,12 @@ def test_after_a_stop_an_unanswered_buy_that_was_placed_is_drained() -> None:
 
 
 @pytest.mark.parametrize("mode", list(StopMode))
-@pytest.mark.parametrize("phase", ["placing", "unanswered", "submitting", "working", "resting", "reading"])
+@pytest.mark.parametrize("phase", ["placing", "unanswered", "submitting", "working", "resting"])
 def test_every_stop_is_over_within_the_fill_timeout_and_a_second(mode: StopMode, phase: str) -> None:
     play = Play()
     if phase == "resting":
         resting(play)
-    elif phase != "reading":
+    else:
         asked = play.begins()
         if phase == "unanswered":
             play.loses_the_answer()
@@ -141,9 +141,50 @@ def test_the_last_moment_is_the_fill_timeout_and_less_than_a_second() -> None:
 
 def test_a_stop_while_the_order_service_is_gone_ends_at_its_first_failure() -> None:
     play = Play()
+    resting(play)
     play.stops()
     play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
     assert play.state.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("mode", list(StopMode))
+def test_a_loop_that_never_read_its_account_goes_on_stopping_until_it_can_name_what_is_open(
+    mode: StopMode,
+) -> None:
+    earlier = Play()
+    order = resting(earlier)
+    play = Play()
+    play.stops(mode)
+    for _ in range(20):
+        play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
+        play.wait(1.0)
+    assert (play.state.phase, play.waits) == (Phase.RESTING, "order_unreachable")
+    play.reads(last_cycle=1, open_orders=(order,))
+    if mode is StopMode.DRAIN:
+        assert (play.state.phase, cancels(play.actions)) == (Phase.DONE, [])
+    else:
+        assert [(c.order_id, c.role) for c in cancels(play.actions)] == [(order.order_id, LegRole.PENDING)]
+    assert play.state.left_open == (order.order_id,) or play.state.phase is Phase.RESTING
+
+
+def test_a_stop_of_a_user_whose_credential_is_gone_ends() -> None:
+    play = Play()
+    play.stops(StopMode.CANCEL)
+    play.said(Unread(reason="UNKNOWN_USER", message="no user", definite=True))
+    assert play.state.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("mode", [StopMode.CANCEL, StopMode.FLATTEN])
+def test_a_sell_nobody_read_of_yet_is_cancelled_and_named_too(mode: StopMode) -> None:
+    play = Play()
+    play.begins()
+    order = filled(play.accepts())
+    play.said(Seen(order))
+    actions = play.stops(mode)
+    play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
+    wished = cancels(actions + play.actions)
+    assert [(c.order_id, c.role) for c in wished] == [(order.order_id, LegRole.PENDING)]
+    assert play.state.left_open == (order.order_id,)
 
 
 def test_a_cancel_takes_every_leg_off_the_book() -> None:

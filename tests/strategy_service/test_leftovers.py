@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal as D
 
+import pytest
+
 from otopilot.order import LegRole, OrderId, RequestId
 from strategy_service.runs import Leftover
 from strategy_service.state import PlaceOto, PlaceSell, Rules, StopMode
@@ -65,6 +67,8 @@ async def test_a_buy_whose_answer_was_lost_at_the_stop_is_looked_up_and_cancelle
     d.orders.down = False
     await d.until(lambda: d.runs.leftovers() == [], seconds=6)
     assert [order_id for order_id, _, _ in d.orders.canceled] == ["o1"]
+    assert d.supervisor.status("s").users[0].left_open == ("o1",)  # found later, named all the same
+    assert d.runs.ended_users("s")["1"].left_open == ("o1",)
 
 
 async def test_a_stop_waits_for_a_slow_answer_to_its_last_wish(desk: Make) -> None:
@@ -72,13 +76,31 @@ async def test_a_stop_waits_for_a_slow_answer_to_its_last_wish(desk: Make) -> No
     cancel = d.orders.cancel
 
     async def slow(*arguments: object) -> object:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.4)
         return await cancel(*arguments)  # type: ignore[arg-type]
 
     d.orders.cancel = slow  # type: ignore[method-assign, assignment]
     await d.supervisor.stop("s")
     assert d.orders.canceled
     assert d.runs.leftovers() == []
+
+
+@pytest.mark.parametrize("mode", list(StopMode))
+async def test_a_stop_answers_in_its_time_when_the_order_service_hangs(desk: Make, mode: StopMode) -> None:
+    d = await with_a_buy(desk)
+
+    async def hangs(*arguments: object) -> object:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    for name in ("cancel", "find", "position", "volume"):
+        setattr(d.orders, name, hangs)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    (status,) = await d.supervisor.stop("s", mode=mode)
+    assert clock() - began < 0.3 + 1.0 + 1.0  # the last second is this machine's
+    assert status.users[0].left_open == ("o1",)
+    assert [(left.order_id, left.role) for left in d.runs.leftovers()] == [("o1", LegRole.WORKING)]
 
 
 async def test_a_new_start_of_the_user_takes_its_orders_over_from_what_was_left(desk: Make) -> None:
