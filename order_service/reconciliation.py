@@ -125,6 +125,9 @@ class Reconciliation:
                 if tx.books.owner_of(account.venue, account.user_id, row.trade.venue_order_id) is None:
                     tx.add_trade(row)
             self._see_foreign(tx, account, foreign)
+            known = tx.books.cursors.get(account)
+            if known is None or known.covered_since > covered or account not in tx.books.complete_accounts:
+                tx.publish_user(session.user())  # who waits for this history need not wait longer
             tx.set_cursor(account, cursor)
 
         def then(_: None) -> None:

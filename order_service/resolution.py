@@ -99,6 +99,9 @@ class Resolution:
 
     async def _nothing_there(self, session: Session, order: Order) -> bool:
         """A cancel that finds nothing, no open order of ours, no unexplained trade since it was signed."""
+        latest = self._manager.books.order(order.order_id)
+        if latest is None or latest.state is not OrderState.IN_DOUBT:
+            return False  # it was heard of while we looked: nobody wishes it cancelled
         try:
             await session.account.cancel(order, LegRole.WORKING)
         except VenueRefused as refusal:

@@ -24,7 +24,6 @@ FaultKind = Literal[
     "drop_response",
     "delay_response",
     "engine_delay",
-    "broker_delay",
     "http_error",
     "business_error",
     "verification_required",

@@ -11,7 +11,7 @@ from strategy_service.selling import blocking_price
 from strategy_service.state import Condition, Denied
 from strategy_service.turn import Turn
 
-_GUARD_SECONDS = 0.2
+_GUARD_SECONDS = 0.5  # whoever may pass is told so: this is for a price that has moved
 
 # Reason of a denial -> code, condition, seconds until it is asked again.
 _DENIALS = {

@@ -34,7 +34,7 @@ from strategy_service.turn import Turn
 _OPEN_BUY = frozenset({OrderState.SUBMITTING, OrderState.IN_DOUBT, OrderState.WORKING})
 _SCOPE_SECONDS = 0.2
 RE_READ_SECONDS = 1.0
-_SETTLING_SECONDS = 0.3
+_SETTLING_SECONDS = 1.0  # its end is told at once; this is for news that were lost
 _OLD_SECONDS = 5.0
 _FIRST_READING_SECONDS = 5.0
 PERSON_SECONDS = 3.0

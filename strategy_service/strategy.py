@@ -44,6 +44,7 @@ __all__ = ["decide", "prices"]
 
 _MOST_STEPS = 8  # of one decision; each ends a phase
 _REPEAT_SECONDS = 0.25
+_NOT_NOW_SECONDS = 1.0  # a user that has settled is told of at once
 _UNREACHABLE_SECONDS = 0.5
 _UNREAD_SECONDS = 3.0
 _UNSOLD_SECONDS = 10.0
@@ -225,8 +226,9 @@ def _unanswered(turn: Turn, news: Unanswered) -> None:
     asked = turn.state.asked
     if asked is None or asked.request_id != news.request_id:
         return
-    turn.set(calling=False, not_before=turn.now + _REPEAT_SECONDS)
-    if news.reason in _NOT_NOW:
+    not_now = news.reason in _NOT_NOW
+    turn.set(calling=False, not_before=turn.now + (_NOT_NOW_SECONDS if not_now else _REPEAT_SECONDS))
+    if not_now:
         turn.wait(reason_of(news.reason), news.message, None, Condition.BLOCKED)
     else:
         text = f"order service does not answer ({news.message}): asking again for {asked.request_id}"

@@ -30,7 +30,7 @@ class Unreadable(Exception):
 def decode(document: bytes | str) -> Any:
     """The document with all its numbers as text. Raises Unreadable."""
     try:
-        return json.loads(document, parse_float=str, parse_int=str, parse_constant=_refuse)
+        return _DECODER.decode(document if isinstance(document, str) else document.decode())
     except (ValueError, RecursionError):
         raise Unreadable("not JSON") from None
 
@@ -138,3 +138,6 @@ def flag_of(row: Row, key: str) -> bool:
 
 def _refuse(_: str) -> NoReturn:
     raise ValueError("not a number")
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse)

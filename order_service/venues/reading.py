@@ -10,14 +10,14 @@ from typing import Generic, TypeVar
 import stamina
 
 from order_service.venues.fields import Unreadable, decode, row_of, text_of
-from order_service.venues.port import Transport, VenueNotReached, VenueRefused, VenueSilent
+from order_service.venues.port import Transport, VenueError, VenueNotReached, VenueRefused, VenueSilent
 from otopilot.clock import Clock
 
 T = TypeVar("T")
 
-READ_SECONDS = 10.0  # deadline of one try
-_TRIES = 3
-_ALL_TRIES_SECONDS = 20.0
+READ_SECONDS = 5.0  # deadline of one try
+_FIRST_PAUSE = 0.1
+_AGAIN = 2  # tries after the first
 _AFTER_FAILURE_SECONDS = 5.0
 
 
@@ -28,11 +28,17 @@ def _may_repeat(error: Exception) -> bool:
 
 async def repeat(read: Callable[[], Awaitable[T]]) -> T:
     """The read's answer, after at most three tries; refusals other than of the clock are final."""
+    try:
+        return await read()  # nearly always all there is to it
+    except VenueError as error:
+        if not _may_repeat(error):
+            raise
+    await asyncio.sleep(_FIRST_PAUSE)
     async for attempt in stamina.retry_context(
         on=_may_repeat,
-        attempts=_TRIES,
-        timeout=_ALL_TRIES_SECONDS,
-        wait_initial=0.1,
+        attempts=_AGAIN,
+        timeout=None,  # each try has its own deadline; this one would go by the wall's clock
+        wait_initial=_FIRST_PAUSE * 2,
         wait_max=1.0,
         wait_jitter=0,  # the simulation repeats a run exactly
     ):

@@ -17,9 +17,9 @@ from tests.simulation.scenario import MARKETS
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-TRADING_SECONDS = 30.0  # within which the drawn moments lie
-BEAT = 0.25
-ENGINE_SECONDS = (2, 15, 40)
+TRADING_SECONDS = 22.0  # within which the drawn moments lie
+BEAT = 0.5
+ENGINE_SECONDS = (2, 10, 20)
 
 
 class Nature:
@@ -95,9 +95,9 @@ class Nature:
             for socket in list(sim.network.sockets):
                 if self._dice.random() < cuts:
                     socket.cut(noticed=self._dice.random() >= profile.half_open)
-            if self._dice.random() < 0.1:
+            if self._dice.random() < 0.2:
                 self._place_beside()
-            if sim.scenario.manual_orders and self._dice.random() < 0.02:
+            if sim.scenario.manual_orders and self._dice.random() < 0.04:
                 self._trade_by_hand()
 
     def _place_beside(self) -> None:

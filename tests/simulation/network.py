@@ -155,7 +155,7 @@ class Network:
         ):
             if self.chance(name):
                 if fate == "banned":
-                    self.bans[venue] = (now + self.dice.randint(3, 12), self.dice.choice((429, 418)))
+                    self.bans[venue] = (now + self.dice.randint(2, 6), self.dice.choice((429, 418)))
                 return fate
         if sent.request.method == "GET" and self.chance("stale_read"):
             known = self._readings.get(_key(sent.request))

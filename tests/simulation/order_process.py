@@ -32,11 +32,12 @@ from tests.simulation.clock import SimClock
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network, SimTransport
 
+# Patience is half of every day's, and so is the lateness of what is late (profiles, nature).
 RULES = ProofRules(
-    recv_window=2.0, absence_margin=15.0, fingerprint_wait=12.0, fingerprint_gap=3.0, fingerprint_proof=True
+    recv_window=2.0, absence_margin=7.0, fingerprint_wait=6.0, fingerprint_gap=2.0, fingerprint_proof=True
 )
 SETTINGS = Settings(paper=PaperSettings(url="http://paper"))
-HOLD = timedelta(seconds=120)
+HOLD = timedelta(seconds=30)
 BEAT = timedelta(seconds=10)
 
 Committed = Callable[[int, list[Statement]], None]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 DEADLINE_SECONDS = 5.0
+LATENCY_SECONDS = 0.0005
 HEARTBEAT_SECONDS = 1.0
 
 _CODES = {
@@ -52,18 +53,18 @@ class SimOrders:
 
     async def _call(self, name: str, work: Work) -> Any:
         sim, dice = self._sim, self._dice
-        await asyncio.sleep(0.0005 + 0.002 * dice.random())
         profile = sim.network.profile
         lost = profile is not None and dice.random() < profile.call_lost
         server = sim.order
         if server is None or not server.ready or lost:
+            await asyncio.sleep(LATENCY_SECONDS)
             raise _unreached("UNAVAILABLE", "no connection")
         call = _Call(sim, server, work, name)
+        seconds = LATENCY_SECONDS + 0.002 * dice.random()
         if profile is not None and dice.random() < profile.call_late:
             # On its way for long: it arrives also when its sender has died meanwhile.
-            sim.network.after(dice.choice((0.3, 1.0, 3.0)), call.arrive)
-        else:
-            call.arrive()
+            seconds = dice.choice((0.3, 1.0, 3.0))
+        sim.network.after(seconds, call.arrive)
         cut = None
         if profile is not None and dice.random() < profile.call_unanswered:
             cut = sim.loop.call_later(dice.choice((0.0, 0.01, 0.05, 1.0)), call.cut)

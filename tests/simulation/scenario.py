@@ -2,9 +2,11 @@
 
 import functools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal as D
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,17 @@ MARKETS = (
     ("ALPHA_22USDT", Venue.ALPHA, "KOGE", "BSC", "0.005", "0.0001"),
     ("ALPHA_382USDT", Venue.ALPHA, "AOP", "BSC", "0.00001", "0.1"),
     ("BTCUSDT", Venue.SPOT, "BTC", None, "0.01", "0.00001"),
+    ("BNBUSDT", Venue.SPOT, "BNB", None, "0.01", "0.001"),
 )
-SPLITS = ((8, 0, 0), (4, 0, 4), (3, 2, 3), (5, 3, 0), (0, 0, 8), (3, 0, 5))
+SPLITS = ((8, 0), (5, 3), (4, 4), (3, 5), (0, 8))  # users of Alpha and of Spot
+
+
+class Spread(StrEnum):
+    """How a venue's users are spread over its two markets."""
+
+    ONE = "all on one"
+    APART = "half on each"
+    BOTH = "everybody on both"
 
 
 @dataclass(frozen=True)
@@ -70,17 +81,14 @@ class Scenario:
 def draw(seed: int, profile: Profile) -> Scenario:
     """The scenario of a seed."""
     dice = random.Random(f"{seed}/{profile.name}/scenario")
-    split = dice.choice(SPLITS)
-    strategies, first = [], 1
-    for number, ((symbol, *_), count) in enumerate(zip(MARKETS, split, strict=True), 1):
-        if count:
-            users = tuple(str(user) for user in range(first, first + count))
-            strategies.append(_strategy(dice, f"s{number}", symbol, users))
-            first += count
+    strategies = [
+        _strategy(dice, f"s{number}", symbol, users)
+        for number, (symbol, users) in enumerate(_spread(dice), 1)
+    ]
     venues = sorted({strategy.venue for strategy in strategies})
     kills = sorted(dice.random() for _ in range(dice.randint(0, profile.order_kills)))
     outages = tuple(
-        (dice.random(), dice.uniform(2, 12), dice.choice(venues))
+        (dice.random(), dice.uniform(1, 6), dice.choice(venues))
         for _ in range(dice.randint(0, profile.outages))
     )
     chosen = dice.choice(strategies)
@@ -102,11 +110,29 @@ def draw(seed: int, profile: Profile) -> Scenario:
     )
 
 
+def _spread(dice: random.Random) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Who trades which market."""
+    first = 1
+    for venue, count in zip((Venue.ALPHA, Venue.SPOT), dice.choice(SPLITS), strict=True):
+        users = tuple(str(user) for user in range(first, first + count))
+        symbols = [symbol for symbol, where, *_ in MARKETS if where is venue]
+        first += count
+        spread = dice.choice(tuple(Spread))
+        if spread is Spread.ONE and users:
+            yield dice.choice(symbols), users
+        elif spread is Spread.APART and users:
+            yield symbols[0], users[: count // 2]
+            yield symbols[1], users[count // 2 :]
+        elif users:
+            yield symbols[0], users
+            yield symbols[1], users
+
+
 def _strategy(dice: random.Random, strategy_id: str, symbol: str, users: tuple[str, ...]) -> StrategyConfig:
     _, venue, token, chain, _, _ = next(market for market in MARKETS if market[0] == symbol)
     settings: dict[str, Any] = {
         "single_trade_amount_usdt": D(dice.choice((12, 20, 45))),
-        "trade_interval_seconds": D(dice.choice((1, 2, 3))),
+        "trade_interval_seconds": D(dice.choice(("0.5", "1", "2"))),
         "buy_offset_percentage": D(dice.choice(("0.1", "0.3", "0.5"))),
         "sell_profit_percentage": D(dice.choice(("-0.05", "0.1", "0.3", "0.3", "0.6", "0.6", "1.0", "1.0"))),
         "fill_timeout_seconds": D(dice.choice(("1", "2"))),
@@ -157,7 +183,7 @@ def _exchange(dice: random.Random) -> Config:
             "kind": dice.choice(("swing", "swing", "random_walk")),
             "tick_interval_seconds": "1",
             "amplitude_percent": dice.choice(("0.8", "1.5")),
-            "period_seconds": dice.choice(("15", "30")),
+            "period_seconds": dice.choice(("10", "20")),
             "step_percent": dice.choice(("0.1", "0.3")),
             "band_percent": "3",
         }

@@ -1,36 +1,32 @@
-"""One seed: a world is made, trades under faults and crashes, heals, settles, and is checked.
+"""One seed's world: the loop, the exchange, the line and the processes. Tells the checkers what happens.
 
-Owns the loop, the exchange, the line and the processes; tells the checkers what happens.
+What is done with it, from the first step to the last, is in course.py.
 """
 
-import asyncio
 import gc
-import json
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from order_service.denied import JournalFailed
 from order_service.placing import Ask
 from order_service.store import Statement
 from otopilot.instrument import Venue
-from otopilot.order import Order, UserId
+from otopilot.order import Order
 from otopilot.position import ScopeVolume
 from otopilot.quote import Quote
 from paper_exchange.model import Event, OrderEvent
-from strategy_service.state import StopMode
+from strategy_service.config import TradingConfig
 from tests.simulation import checkers, logs
 from tests.simulation.checkers.base import Checker
 from tests.simulation.clock import SimClock
+from tests.simulation.course import Course
 from tests.simulation.exchange import SimExchange
 from tests.simulation.journal_view import JournalView
 from tests.simulation.loop import Livelock, SimLoop
-from tests.simulation.nature import Nature
 from tests.simulation.network import Network, Sent
 from tests.simulation.order_process import OrderProcess
 from tests.simulation.profiles import Profile
@@ -39,12 +35,6 @@ from tests.simulation.strategy_process import StrategyProcess
 from tests.simulation.trace import Trace, Violation
 
 FULL_EVERY = 100
-PLACEMENTS = 10  # of each user at least
-FAULTY_SECONDS = 45.0  # at most, before everybody has placed ten orders
-MOST_TRADING_SECONDS = 300.0  # without faults
-TARGET_SECONDS = 8.0
-SETTLE_SECONDS = 60.0
-TICK = 0.25
 
 
 class Simulation:
@@ -73,7 +63,7 @@ class Simulation:
         self.placements: Counter[tuple[Venue, str]] = Counter()
         self.asks: dict[str, Ask] = {}
         self.failure: Violation | None = None
-        self._directory = directory
+        self.directory = directory
         self._starts = 0
         self._seen_order = 0
         self.checkers: list[Checker] = checkers.all_checkers(self)
@@ -82,7 +72,7 @@ class Simulation:
         self.network.on_ban_heard.append(self._ban_heard)
         self.loop.after_step = self._stepped
         self.at_step: dict[int, Callable[[], None]] = {}
-        self.nature = Nature(self)
+        self.course = Course(self)
 
     # ------------------------------------------------------------------ what the checkers hear
 
@@ -167,11 +157,17 @@ class Simulation:
 
     # ------------------------------------------------------------------ processes
 
+    def configure(self, config: TradingConfig) -> None:
+        """The trading configuration is another one from now on."""
+        self.config = config
+        if self.strategy is not None:
+            self.strategy.config.config = config
+
     def start_order(self) -> None:
         """Start the order service over the journal as it is."""
         self._starts += 1
         clock = SimClock(self.loop, self.scenario.start, f"{self.name}/order/{self._starts}")
-        path, seed = self._directory / "order.db", f"{self.name}/store/{self._starts}"
+        path, seed = self.directory / "order.db", f"{self.name}/store/{self._starts}"
         self.order = OrderProcess(self.loop, self.network, clock, path, seed)
         self.order.store.committed = self._committed
         self.trace.add("order", f"starts, instance epoch {self.order.store.instance_epoch}")
@@ -196,7 +192,7 @@ class Simulation:
         self._starts += 1
         seed = f"{self.name}/strategy/{self._starts}"
         clock = SimClock(self.loop, self.scenario.start, seed)
-        self.strategy = StrategyProcess(self, clock, self._directory / "runs.db", self.config, seed)
+        self.strategy = StrategyProcess(self, clock, self.directory / "runs.db", self.config, seed)
         self.trace.add("strategy", "starts")
         self.strategy.start()
 
@@ -208,134 +204,7 @@ class Simulation:
         self.strategy.kill()
         self.network.after(self.dice.choice((0.05, 0.05, 0.5, 3.0)), self.start_strategy)
 
-    # ------------------------------------------------------------------ the course of a seed
-
-    async def _main(self) -> None:
-        self._listen()
-        credentials = {a: self.exchange.open_account(*a) for a in self.scenario.accounts}
-        self.start_order()
-        await self._until(
-            lambda: self.order is not None and self.order.ready, 30.0, "the order service serves"
-        )
-        self._credentials = credentials
-        await self._store(self.scenario.accounts)
-        self.start_strategy()
-        self.nature.begin()
-        await self._trade()
-        await self._settle()
-
-    async def _store(self, accounts: list[tuple[Venue, str]]) -> None:
-        """Hand credentials in; a failing journal is asked again."""
-        for venue, user_id in accounts:
-            credential = dict(self._credentials[venue, user_id])
-            kind = credential.pop("kind")
-            secret = json.dumps(credential).encode()
-            while True:
-                server = self.order
-                assert server is not None
-                task = server.call(server.users.put(UserId(user_id), venue, kind, secret), "put")
-                await asyncio.wait({task})
-                if task.exception() is None:
-                    break
-
-    def _busy(self) -> list[tuple[Venue, str]]:
-        revoked = self.scenario.revoked
-        return [a for a in self.scenario.accounts if self.placements[a] < PLACEMENTS and a != revoked]
-
-    async def _trade(self) -> None:
-        clears_at = self.loop.time() + FAULTY_SECONDS
-        while self._busy() and self.loop.time() < clears_at:
-            await asyncio.sleep(TICK)
-            self._restart_what_failed()
-        if self._busy():
-            # Doubt and the guard may keep a symbol waiting for as long as answers get lost.
-            self.trace.add("nature", "the weather clears")
-            await self._heal()
-        await self._until(lambda: not self._busy(), MOST_TRADING_SECONDS, "every user placed ten orders")
-        self._lower_targets()
-        await asyncio.sleep(TARGET_SECONDS)
-
-    async def _heal(self) -> None:
-        """Everything works; a person has stored the credential that had ended again."""
-        if self.network.profile is None:
-            return
-        self.network.heal()
-        await self._until(
-            lambda: self.order is not None and self.order.ready, 30.0, "the order service serves"
-        )
-        if self.scenario.revoked is not None:
-            await self._store([self.scenario.revoked])
-
-    def _lower_targets(self) -> None:
-        """Targets that are within reach: the limits of the scopes are met under faults."""
-        spent: Counter[str] = Counter()
-        for row in self.view.trades.values():
-            for strategy in self.scenario.strategies:
-                if (row.venue, row.user_id) in {(strategy.venue, u) for u in strategy.user_ids}:
-                    spent[strategy.strategy_id] += int(Decimal(row.quote))
-        targets = {}
-        for strategy in self.scenario.strategies:
-            amount = strategy.users[0].single_trade_amount_usdt
-            count = len(strategy.user_ids)
-            whole = Decimal(spent[strategy.strategy_id])
-            if strategy.target_scope == "per_user":
-                whole /= count
-            targets[strategy.strategy_id] = round(whole + amount * self.dice.randint(1, 6), 1)
-        self.config = self.scenario.trading("r2", targets)
-        if self.strategy is not None:
-            self.strategy.config.config = self.config
-        self.trace.add("operator", "lowers the targets")
-
-    async def _settle(self) -> None:
-        self.nature.end()
-        await self._until(self._alive, 30.0, "both services run")
-        assert self.strategy is not None
-        self.trace.add("operator", f"stops everything ({self.scenario.stop_mode}); faults heal")
-        await self._heal()
-        stopping = self.strategy.stop(StopMode(self.scenario.stop_mode))
-        await asyncio.wait({stopping}, timeout=SETTLE_SECONDS)
-        await asyncio.sleep(SETTLE_SECONDS - 25.0)
-        self.exchange.world.exchange.freeze()
-        await asyncio.sleep(25.0)
-        for checker in self.checkers:
-            checker.full()
-            checker.at_rest()
-        if differs := self.view.compare(self._directory / "order.db"):
-            raise Violation("I16", differs)
-
-    def _alive(self) -> bool:
-        alive = self.order is not None and self.order.ready
-        return alive and self.strategy is not None and not self.strategy.dead
-
-    async def _until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
-        give_up = self.loop.time() + seconds
-        while not holds():
-            if self.loop.time() > give_up:
-                raise Violation("liveness", f"not within {seconds:g} s: {what}; {self._waits()}")
-            await asyncio.sleep(TICK)
-            self._restart_what_failed()
-
-    def _restart_what_failed(self) -> None:
-        """A start that the disk did not allow ends the process, which is started again (architecture 2)."""
-        if self.order is None or self.order.failure is None:
-            return
-        if not isinstance(self.order.failure, JournalFailed):
-            raise Violation("defect", f"the order service does not start: {self.order.failure!r}")
-        self.kill_order()
-
-    def _waits(self) -> str:
-        """What everybody waits for."""
-        if self.strategy is None:
-            return "no strategy service"
-        users = [
-            f"{status.strategy_id}/{user.user_id} {self.placements[status.venue, UserId(user.user_id)]}"
-            f" {user.state} {user.reason_code} ({user.reason})"
-            for status in self.strategy.supervisor.statuses()
-            for user in status.users
-        ]
-        return "; ".join(users)
-
-    def _listen(self) -> None:
+    def listen(self) -> None:
         """Only those that override something are asked each time."""
         self._listeners = {
             what: [c for c in self.checkers if getattr(type(c), what) is not getattr(Checker, what)]
@@ -348,9 +217,9 @@ class Simulation:
     def run(self) -> None:
         """Play the seed. Raises Violation."""
         with logs.captured(self):
-            self._listen()
+            self.listen()
             try:
-                self.loop.run_until_complete(self._main())
+                self.loop.run_until_complete(self.course.run())
             except Livelock as livelock:
                 raise Violation("livelock", str(livelock)) from livelock
             else:
@@ -384,6 +253,7 @@ def play(seed: int, profile: Profile, echo: Callable[[str], None] | None = None)
         sim = Simulation(seed, profile, Path(directory), echo)
         # Collected between the runs: what is collected in one must not depend on chance.
         gc.collect()
+        gc.freeze()  # what is left is for good, modules and caches: not to be walked through each time
         gc.disable()
         try:
             sim.run()

@@ -1,12 +1,13 @@
 """The strategy service as a process that can be killed: its supervisor, loops and run table."""
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otopilot.rpc import Fault
 from strategy_service.config import TradingConfig
 from strategy_service.runs import Runs
-from strategy_service.state import StopMode
 from strategy_service.supervisor import Supervisor
 from tests.simulation.clock import SimClock
 from tests.simulation.loop import Process
@@ -67,9 +68,9 @@ class StrategyProcess:
                 else:
                     break
 
-    def stop(self, mode: StopMode) -> Any:
-        """Wind every strategy down; the task that does it."""
-        return self._sim.loop.spawn(self.process, self.supervisor.stop(mode=mode), "stop")
+    def ask(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+        """A request that came in: a task of this process."""
+        return self._sim.loop.spawn(self.process, work, name)
 
     def kill(self) -> None:
         """As kill -9 does it."""

@@ -113,7 +113,8 @@ def accounts(answer: Response) -> list[tuple[Any, Any]]:
 def test_any_answer_ends_in_a_value_or_one_of_the_three_failures(
     call: Call, monkeypatch: pytest.MonkeyPatch, answer: Response
 ) -> None:
-    monkeypatch.setattr(reading, "_TRIES", 1)
+    monkeypatch.setattr(reading, "_AGAIN", 1)
+    monkeypatch.setattr(reading, "_FIRST_PAUSE", 0)
     for account, order in accounts(answer):
 
         async def run(account: Any = account, order: Any = order) -> None:

@@ -175,7 +175,8 @@ class WishedCancels(Checker):
     def __init__(self, sim: "Simulation") -> None:
         super().__init__(sim)
         self._asked: dict[tuple[str, LegRole], None] = {}
-        self._unknown: dict[str, str] = {}
+        self._unknown: dict[str, Sent] = {}
+        self._certain_since: dict[str, float] = {}  # orders that were in doubt
 
     def wished(self, order_id: OrderId, role: LegRole) -> None:
         self._asked[order_id, role] = None
@@ -191,10 +192,13 @@ class WishedCancels(Checker):
             address = query.get("orderId") or query["origClientOrderId"]
         else:
             return
-        if not self._known(str(sent), address):
-            self._unknown[address] = str(sent)
+        if not self._known(sent, address):
+            self._unknown[address] = sent
 
     def committed(self, epoch: int, changes: Changes) -> None:
+        for before, after in changes.updated:
+            if before.in_doubt and not after.in_doubt:
+                self._certain_since[after.order_id] = self.sim.loop.time()
         # An answer may be acted upon in the moment before it is durable: a cancel hurts nobody.
         for address, sent in list(self._unknown.items()):
             if self._known(sent, address):
@@ -207,14 +211,16 @@ class WishedCancels(Checker):
     def order_killed(self) -> None:
         self._unknown.clear()
 
-    def _known(self, sent: str, address: str) -> bool:
+    def _known(self, sent: Sent, address: str) -> bool:
         for order in self.sim.view.orders.values():
             for leg in order.legs:
                 if address not in (leg.venue_order_id, leg.client_id):
                     continue
                 wished = any(wish.role is leg.role for wish in order.wishes)
                 wished = wished or (order.order_id, leg.role) in self._asked
-                proof = order.in_doubt and leg.role is LegRole.WORKING
+                # News may come while such a cancel waits for a connection.
+                doubted = order.in_doubt or sent.began <= self._certain_since.get(order.order_id, -1.0)
+                proof = doubted and leg.role is LegRole.WORKING
                 if not wished and not proof:
                     self.fail(f"{sent} cancels the {leg.role} leg of {order.order_id}, which nobody wished")
                 return True
