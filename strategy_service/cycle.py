@@ -16,6 +16,8 @@ def open_round(turn: Turn) -> None:
     state = turn.state
     slot, skipped = _grid(turn)
     turn.set(
+        free=False,
+        late=turn.now - state.slot if state.free and state.held is None else None,
         round_open=True,
         cycle=state.cycle + 1,
         try_number=0,
@@ -37,14 +39,17 @@ def _grid(turn: Turn) -> tuple[float, int]:
 def over(turn: Turn, result: RoundResult) -> bool:
     """End the round; the next one starts at its place on the grid, or at once when that has passed."""
     state = turn.state
+    slot = state.slot + float(turn.settings.trade_interval_seconds)
     _tell(turn, result)
     turn.set(
+        free=turn.now <= slot,
+        late=None,
         phase=Phase.RESTING,
         round_open=False,
         round_began=None,
         skipped=0,
         skipped_reason=None,
-        slot=state.slot + float(turn.settings.trade_interval_seconds),
+        slot=slot,
         cycles=state.cycles + 1,
         last_round=result,
         unread=state.order if result is RoundResult.FILLED else state.unread,
@@ -88,5 +93,6 @@ def _tell(turn: Turn, result: RoundResult) -> None:
             tries=state.try_number,
             skipped=state.skipped,
             skipped_reason=state.skipped_reason,
+            late=state.late,
         )
     )

@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS rounds (
     bought TEXT NOT NULL,
     tries INTEGER NOT NULL,
     skipped INTEGER NOT NULL,
-    skipped_reason TEXT NOT NULL
+    skipped_reason TEXT NOT NULL,
+    late_ms INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS rounds_of_a_user ON rounds (strategy_id, user_id, sequence);
 CREATE TABLE IF NOT EXISTS past_runs (
@@ -76,6 +77,8 @@ class History:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._db.executescript(SCHEMA)
+        if "late_ms" not in {row[1] for row in db.execute("PRAGMA table_info(rounds)")}:
+            self._db.execute("ALTER TABLE rounds ADD COLUMN late_ms INTEGER")
         self._unwritten: deque[tuple[str, str, RoundEnd]] = deque()
 
     # ------------------------------------------------------------------ rounds
@@ -94,7 +97,7 @@ class History:
         self._unwritten.clear()
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.execute(
                 "DELETE FROM rounds WHERE sequence <= (SELECT max(sequence) FROM rounds) - ?", (_MOST_ROUNDS,)
             )
@@ -139,7 +142,7 @@ class History:
         ]
 
 
-def _row(strategy_id: str, user_id: str, end: RoundEnd) -> tuple[str | int, ...]:
+def _row(strategy_id: str, user_id: str, end: RoundEnd) -> tuple[str | int | None, ...]:
     return (
         strategy_id,
         user_id,
@@ -151,11 +154,12 @@ def _row(strategy_id: str, user_id: str, end: RoundEnd) -> tuple[str | int, ...]
         end.tries,
         end.skipped,
         end.skipped_reason.value if end.skipped_reason is not None else "",
+        None if end.late is None else round(end.late * 1000),
     )
 
 
-def _round(row: tuple[int, str, str, int, str, str, str, str, int, int, str]) -> PastRound:
-    sequence, strategy_id, user_id, cycle, result, started, ended, bought, tries, skipped, reason = row
+def _round(row: tuple[int, str, str, int, str, str, str, str, int, int, str, int | None]) -> PastRound:
+    sequence, strategy_id, user_id, cycle, result, started, ended, bought, tries, skipped, reason, late = row
     end = RoundEnd(
         cycle=cycle,
         result=RoundResult(result),
@@ -165,5 +169,6 @@ def _round(row: tuple[int, str, str, int, str, str, str, str, int, int, str]) ->
         tries=tries,
         skipped=skipped,
         skipped_reason=Reason(reason) if reason else None,
+        late=None if late is None else late / 1000,
     )
     return PastRound(sequence, strategy_id, user_id, end)

@@ -278,6 +278,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     round_open: bool = False
     round_began: datetime | None = None
     held: Reason | None = None  # what last kept a round from beginning or going on
+    free: bool = False  # the round before was over when the next one's place came
+    late: float | None = None  # seconds after its place that the present round began, where it was free
     skipped: int = 0  # intervals without a round before the present one
     skipped_reason: Reason | None = None
     slot: float = 0.0  # the round's place on the grid of intervals
@@ -336,7 +338,8 @@ class RoundEnd(msgspec.Struct, frozen=True, kw_only=True):
     """A round that is over: what it came to and bought, in quote.
 
     `skipped` intervals passed before it without a round, for that reason; with SKIPPED no round
-    followed them.
+    followed them. `late` is the seconds from its place on the grid of intervals to its start; none
+    where the round before, the guard or anything else than this machine made it wait.
     """
 
     cycle: int
@@ -347,6 +350,7 @@ class RoundEnd(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     skipped: int = 0
     skipped_reason: Reason | None = None
+    late: float | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):

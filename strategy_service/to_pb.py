@@ -153,6 +153,7 @@ def _round(strategy_id: str, user_id: str, end: RoundEnd) -> pb.Round:
         tries=end.tries,
         skipped=end.skipped,
         skipped_reason=reason(end.skipped_reason),
+        late_ms=-1 if end.late is None else round(end.late * 1000),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from otopilot.instrument import InstrumentStatus
 from otopilot.order import OrderId, Purpose
 from otopilot.position import UserState
-from strategy_service.state import AskAgain, Condition, Outcome, Phase, Read, Seen, Unread
+from strategy_service.state import AskAgain, Condition, Outcome, Phase, Read, Seen, Unread, Woke
 from tests.strategy_service.builders import (
     KOGE,
     accepted,
@@ -282,3 +282,51 @@ def test_an_old_reading_is_not_trusted_after_a_long_wait() -> None:
 
 def test_times_are_aware() -> None:
     assert Play().begins().reference.confirmed_at == datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def test_a_round_knows_how_long_after_its_place_it_began_when_nothing_but_this_machine_made_it_wait() -> None:
+    play = Play()
+    play.begins()
+    order = play.accepts()
+    play.now += 0.3
+    play.said(Seen(filled(order)))
+    play.reads(last_cycle=1)
+    play.now = 1001.07  # its place was at 1001
+    play.said(Woke())
+    order = play.accepts()
+    play.now += 0.1
+    play.said(Seen(filled(order)))
+    first, second = play.rounds
+    assert first.late is None  # the first one had no place to keep
+    assert second.late == pytest.approx(0.07)
+
+
+def test_a_round_that_waited_for_the_buy_before_it_has_no_lateness() -> None:
+    play = Play()
+    play.begins()
+    order = play.accepts()
+    play.now += 1.4
+    play.said(Seen(filled(order)))
+    play.reads(last_cycle=1)
+    order = play.accepts()
+    play.now += 0.1
+    play.said(Seen(filled(order)))
+    assert [end.late for end in play.rounds] == [None, None]
+
+
+def test_a_round_that_a_calm_market_was_waited_for_has_no_lateness() -> None:
+    play = Play()
+    play.begins()
+    order = play.accepts()
+    play.now += 0.3
+    play.swing = D(6)
+    play.said(Seen(filled(order)))
+    play.reads(last_cycle=1)
+    play.wait(1.2)
+    assert play.waits == "volatility"
+    play.swing = D(0)
+    play.wait(0.6)
+    order = play.accepts()
+    play.now += 0.1
+    play.said(Seen(filled(order)))
+    assert [end.late for end in play.rounds] == [None, None]

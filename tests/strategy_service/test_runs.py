@@ -1,15 +1,17 @@
 """The run table survives the process; places are fair; rates are honest."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
 
-from strategy_service.history import Ended
+from strategy_service.history import Ended, History
 from strategy_service.places import Places
+from strategy_service.reasons import RoundResult
 from strategy_service.runs import Runs, RunsInUse
-from strategy_service.state import Outcome, StopMode
+from strategy_service.state import Outcome, RoundEnd, StopMode
 from strategy_service.status import Rate, StrategyStatus, UserState, UserStatus
 from strategy_service.strategy_run import describe
 from tests.strategy_service.builders import strategy
@@ -130,3 +132,16 @@ def test_the_eta_is_of_the_slowest_user_and_unknown_without_a_rate() -> None:
     assert status("per_user", "40", "90", rates=("60", "0")).eta_seconds == -1
     assert status("shared", "40", "20").eta_seconds == -1
     assert status("shared", "140").eta_seconds == 0
+
+
+def test_rounds_of_a_table_without_their_lateness_are_kept_and_new_ones_have_it() -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    History(db)
+    db.execute("ALTER TABLE rounds DROP COLUMN late_ms")
+    old = ("s", "1", 1, "filled", NOON.isoformat(), NOON.isoformat(), "30", 1, 0, "")
+    db.execute("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", old)
+    history = History(db)
+    end = RoundEnd(cycle=2, result=RoundResult.FILLED, started_at=NOON, ended_at=NOON, late=0.0125)
+    history.add("s", "1", end)
+    newest, oldest = history.rounds("", "", None, 10)
+    assert (newest.end.late, oldest.end.late) == (0.012, None)

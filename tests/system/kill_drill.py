@@ -30,6 +30,7 @@ DOUBT_SECONDS = 25.0
 MOST_PAUSE_SECONDS = 1.5  # between the end of one recovery and the next kill
 SETTLE_SECONDS = 60.0
 STEP_SECONDS = 0.05
+STATUS_SECONDS = 0.5
 # Reasons a live loop may have for placing nothing: other orders use up the target, or hold a claim.
 WAITS = frozenset({"reserved", "guard"})
 DOUBTED = '{"type":"doubted"%'  # how the body of such an event begins
@@ -87,13 +88,19 @@ class Recovery(NamedTuple):
 def judge(
     kill: Kill, serving: float, live: dict[str, float], doubted: set[str], said: dict[str, str]
 ) -> Recovery:
-    """Who was live in time, who had a reason to place nothing, and who was neither."""
-    waiting = {user: why for user, why in said.items() if why.split(":")[0] in WAITS}
-    missed = {user: why for user, why in said.items() if user not in waiting}
-    for user, seconds in live.items():
-        limit = DOUBT_SECONDS if user in doubted else LIVE_SECONDS
-        if seconds > limit and user not in waiting:
-            missed[user] = f"live only after {seconds:.1f} s"
+    """Who was live in time, who had a reason to place nothing, and who was neither.
+
+    `said` has the last words of everybody who was not live at once.
+    """
+    waiting, missed = {}, {}
+    for user in sorted(live.keys() | said.keys()):
+        seconds, why = live.get(user, float("inf")), said.get(user, "no status")
+        if seconds <= (DOUBT_SECONDS if user in doubted else LIVE_SECONDS):
+            continue
+        if why.split(":")[0] in WAITS:
+            waiting[user] = why
+        else:
+            missed[user] = f"live only after {seconds:.1f} s: {why}" if user in live else why
     return Recovery(kill, serving, live, frozenset(doubted), waiting, missed)
 
 
@@ -167,17 +174,19 @@ class Drill:
         serving = time.monotonic() - began
         number, _ = self._journal.marks()
         live: dict[str, float] = {}
-        said: dict[str, str] = {}  # by loops without doubt whose time was over
+        said: dict[str, str] = {}  # the last words of loops that are not live yet
         everybody = set(self._fleet.users)
+        asked_at = 0.0
         while True:
             now = time.monotonic() - began
             for user in self._journal.placed_since(number) - live.keys():
                 live[user] = now
             doubted = self._journal.in_doubt_since(event)
-            missing = everybody - live.keys() - said.keys()
-            if now > LIVE_SECONDS:
-                said |= self._words(missing if now > DOUBT_SECONDS else missing - doubted)
-            if not missing - said.keys():
+            missing = everybody - live.keys()
+            if missing and now > asked_at + STATUS_SECONDS:
+                said |= self._words(missing)
+                asked_at = now
+            if (not missing & doubted and (not missing or now > LIVE_SECONDS)) or now > DOUBT_SECONDS:
                 break
             time.sleep(STEP_SECONDS)
         return judge(kill, serving, live, doubted, said)

@@ -33,11 +33,10 @@ def test_two_hundred_kills_meet_every_service_often() -> None:
         assert min(victims.count(name) for name in SERVICES) > 20
 
 
-def test_a_loop_has_ten_seconds_and_twenty_five_with_an_order_in_doubt() -> None:
-    assert not recovery({"1": 9.9}).missed
-    assert recovery({"1": 10.1}).missed == {"1": "live only after 10.1 s"}
-    assert not recovery({"1": 24.9}, {"1"}).missed
-    assert recovery({"1": 25.1}, {"1"}).missed == {"1": "live only after 25.1 s"}
+def test_who_was_late_is_told_with_its_time_and_its_last_words() -> None:
+    late = recovery({"1": 9.9, "2": 10.1}, said={"2": "settling: orders are being read (blocked)"})
+    assert late.missed == {"2": "live only after 10.1 s: settling: orders are being read (blocked)"}
+    assert recovery({"1": 10.1}, said={"1": "guard: blocked by a claim"}).missed == {}
 
 
 def test_a_loop_that_waits_for_room_or_for_held_claims_counts_as_live_and_no_other_reason_does() -> None:
@@ -54,8 +53,8 @@ def test_a_loop_that_waits_for_room_or_for_held_claims_counts_as_live_and_no_oth
 def test_every_miss_every_difference_and_every_doubt_that_stays_fails_the_drill() -> None:
     well = recovery({"1": 2.0})
     assert failures([well], AGREED) == []
-    assert failures([well, recovery({"1": 12.0})], AGREED) == [
-        "kill 2 of order_service: user 1: live only after 12.0 s"
+    assert failures([well, recovery({"1": 12.0}, said={"1": "why"})], AGREED) == [
+        "kill 2 of order_service: user 1: live only after 12.0 s: why"
     ]
     assert failures([well], Verdict({"still in doubt": 0}, ["orphaned at the exchange: 1 17"]))
     assert failures([well], Verdict({"still in doubt": 2}, [])) == ["2 orders are still in doubt"]
