@@ -56,7 +56,7 @@ test: $(VENV)/.stubs ## Run the tests
 test-containers: $(VENV)/.stubs ## Run the containers for real (needs a Docker engine and Compose)
 	@$(BIN)/python -m pytest tests/containers
 
-test-clients: $(VENV)/.clients ## Trade on the paper exchange with ccxt and python-binance; show client x operation
+test-clients: $(VENV)/.clients ## Trade on the paper exchange with public Binance clients; show client x operation
 	@$(BIN)/python -m pytest tests/clients
 
 faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails, then compare all books (LISTS=n)

@@ -157,7 +157,7 @@ class Journal:
         try:
             self._rebuild_if_stale()
             transaction = Transaction(self.books, self._clock.now())
-            with self._store.snapshot():
+            with self._store.deciding():
                 answers, refusals = self._decide(transaction, batch)
             if transaction.statements:
                 await self._commit(transaction)

@@ -20,6 +20,7 @@ from paper_exchange.alpha_frames import (
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Request, encode
+from paper_exchange.lifetimes import Keepalive
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
 from paper_exchange.numbers import padded
@@ -61,9 +62,9 @@ class AlphaStreams:
     def serves(self, path: str) -> bool:
         return path in (PUBLIC_PATH, ORDER_PATH)
 
-    def connect(self, request: Request, send: Send) -> Session:
+    def connect(self, request: Request, send: Send, *, pings: bool) -> Session:
         accepts = self._accepts_order if request.path == ORDER_PATH else self._accepts_public
-        session = Session(send, accepts)
+        session = Session(send, accepts, Keepalive(send, self._exchange.now_ms) if pings else None)
         self._sessions.append(session)
         return session
 
@@ -157,6 +158,7 @@ class AlphaStreams:
     def next_due(self) -> int | None:
         dues = [depth.due_ms for depth in self._depths.values()]
         dues += [due for session in self._sessions if (due := session.held_until()) is not None]
+        dues += [one.keepalive.next_due() for one in self._sessions if one.keepalive is not None]
         if self._listeners(ALL_TOKENS):
             dues.append(self._ticker_due_ms)
         return min(dues, default=None)
@@ -164,6 +166,10 @@ class AlphaStreams:
     def advance(self, now_ms: int) -> None:
         """Send what is due by itself."""
         self._expire_keys()
+        for session in list(self._sessions):
+            if session.keepalive is not None and not session.keepalive.advance(now_ms):
+                session.push_frame(HANG_UP)
+                self.disconnect(session)
         for session in self._sessions:
             due = session.held_until()
             if due is not None and due <= now_ms:

@@ -170,17 +170,21 @@ class SpotSettings(VenueSettings):
 
     `filled_leg_in_cancel`: whether cancelling a list repeats a leg that had filled;
     `stream_errors`: whether a market stream's error stands flat or under `error`;
+    `shutdown_warning_seconds`: how long before a connection's term the server says that it goes;
+    `ban_seconds`: the first ban, each further one within a day is twice as long;
     `database_lag_seconds`: how far reads that the venue answers from its database are behind;
     `max_assets`: what MAX_ASSET lets an order be worth, by asset.
     """
 
     weight_limit_per_minute: Annotated[int, Field(gt=0)] = 6000
+    raw_limit_5m: Annotated[int, Field(gt=0)] = 300_000
     order_limit_10s: Annotated[int, Field(gt=0)] = 100
     order_limit_day: Annotated[int, Field(gt=0)] = 200000
     taker_fill_credit: Annotated[int, Field(ge=0)] = 1
     maker_fill_credit: Annotated[int, Field(ge=0)] = 5
     ban_after_refusals: Annotated[int, Field(ge=0)] = 200
     ban_seconds: Annotated[int, Field(gt=0)] = 120
+    longest_ban_seconds: Annotated[int, Field(gt=0)] = 259_200
     list_response_default: Literal["ACK", "RESULT", "FULL"] = "RESULT"
     open_orders_show_pending: bool = True
     cancelled_found_by_old_id: bool = True
@@ -198,6 +202,9 @@ class SpotSettings(VenueSettings):
     stream_messages_per_second: Annotated[int, Field(gt=0)] = 5
     connection_seconds: Annotated[int, Field(gt=0)] = 86_400
     connections_per_5_minutes: Annotated[int, Field(gt=0)] = 300
+    shutdown_warning_seconds: Annotated[int, Field(ge=0)] = 0
+    active_subscriptions: Annotated[int, Field(gt=0)] = 1000
+    too_many_subscriptions_code: int = -2042
 
 
 class ServerSettings(Strict):

@@ -7,8 +7,18 @@ from paper_exchange.config import SpotSettings
 from paper_exchange.faults import Faults, Scope
 from paper_exchange.http import Request, Response, encode
 from paper_exchange.model import VenueName
+from paper_exchange.spot_errors import bad_time_unit
+from paper_exchange.spot_wire import UNITS
 
 WINDOW_MS = 300_000
+
+
+def _time_unit(request: Request) -> Response | None:
+    """A unit of time that is none is refused at the handshake (binance-spot 1.3)."""
+    error = bad_time_unit()
+    if request.query.get("timeUnit", "MILLISECOND") in UNITS:
+        return None
+    return Response(status=error.status, body=encode({"code": error.code, "msg": error.message}))
 
 
 class Connections:
@@ -26,6 +36,7 @@ class Connections:
         """The answer instead of a handshake; None lets the client in."""
         venue: VenueName = "alpha" if request.path.startswith("/w3w/") else "spot"
         answer = self._fault(venue) or self._limit(venue, request.remote, now_ms)
+        answer = answer or (_time_unit(request) if venue == "spot" else None)
         (self.opened if answer is None else self.refused)[venue] += 1
         return answer
 

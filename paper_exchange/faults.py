@@ -24,6 +24,7 @@ FaultKind = Literal[
     "drop_response",
     "delay_response",
     "engine_delay",
+    "broker_delay",
     "http_error",
     "business_error",
     "verification_required",

@@ -7,14 +7,14 @@ WebSocket with a bounded queue: a reader too slow for it is disconnected, as ven
 import asyncio
 import time
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from paper_exchange.http import Answer, Held, Request, Response
+from paper_exchange.lifetimes import Ping
 from paper_exchange.streams import HANG_UP, Connection
 from paper_exchange.world import World
 
 FRAMES_QUEUED = 2000
-PING_SECONDS = 20.0
 LONGEST_SLEEP_SECONDS = 1.0
 MAX_MESSAGE_BYTES = 65536
 
@@ -109,7 +109,7 @@ class Server:
 
     async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         queue: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_QUEUED)
-        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
         overrun = asyncio.Event()
 
         def send(frame: bytes) -> None:
@@ -128,7 +128,7 @@ class Server:
         refused = self._world.refuse(asked, now_ms())
         if refused is not None:
             return web.Response(status=refused.status, body=refused.body, headers=dict(refused.headers))
-        connection = self._world.connect(asked, send)
+        connection = self._world.connect(asked, send, pings=True)
         if connection is None:
             return web.Response(status=404, text=f"no streams at {request.path}")
         writer: asyncio.Task[None] | None = None
@@ -137,8 +137,9 @@ class Server:
             self._sockets[socket] = None
             writer = asyncio.create_task(_write(socket, queue, overrun), name="paper-exchange-writer")
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    self._hear(connection, message.data)
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                self._hear(connection, message)
         finally:
             self._world.disconnect(connection)
             self._sockets.pop(socket, None)
@@ -147,10 +148,15 @@ class Server:
                 await asyncio.gather(writer, return_exceptions=True)
         return socket
 
-    def _hear(self, connection: Connection, frame: str) -> None:
+    def _hear(self, connection: Connection, message: WSMessage) -> None:
         self._wake.set()
         try:
-            self._world.receive(connection, frame, now_ms())
+            if message.type is WSMsgType.TEXT:
+                self._world.receive(connection, message.data, now_ms())
+            elif message.type is WSMsgType.PING:
+                self._world.pinged(connection, now_ms())
+            elif message.type is WSMsgType.PONG:
+                self._world.ponged(connection, bytes(message.data), now_ms())
         except Exception as error:
             self._fail(error)
             raise
@@ -164,7 +170,10 @@ async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[bytes], ove
             await socket.close(code=1008, message=b"disconnected")
             return
         try:
-            await socket.send_str(frame.decode())
+            if isinstance(frame, Ping):
+                await socket.ping(frame)
+            else:
+                await socket.send_str(frame.decode())
         except ConnectionError:
             return
     await socket.close(code=1008, message=b"Reader too slow")

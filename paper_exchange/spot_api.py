@@ -8,7 +8,8 @@ from paper_exchange.http import Answer, Request, Response
 from paper_exchange.spot_auth import Claim, signature_in, signed_part
 from paper_exchange.spot_calls import Call, SpotCalls
 from paper_exchange.spot_endpoints import ROUTES, Endpoint
-from paper_exchange.spot_errors import SpotError
+from paper_exchange.spot_errors import SpotError, bad_time_unit
+from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params, pairs_of
 from paper_exchange.spot_wire import UNITS
 
@@ -20,8 +21,9 @@ REMOVED = ("userDataStream",)
 class SpotApi:
     """Routes one request to the exchange and back."""
 
-    def __init__(self, calls: SpotCalls) -> None:
+    def __init__(self, calls: SpotCalls, limits: SpotLimits) -> None:
         self._calls = calls
+        self._limits = limits
         self._paths = {path for _, path in ROUTES}
 
     def serves(self, path: str) -> bool:
@@ -34,6 +36,8 @@ class SpotApi:
             return self._without_route(request, path)
         endpoint = self._calls.endpoints[name]
         try:
+            if not held:
+                self._limits.count_raw(request.remote, self._calls.now_ms)
             call = _call(request, endpoint, held=held)
         except SpotError as error:
             return self._calls.refused(error)
@@ -51,7 +55,7 @@ def _call(request: Request, endpoint: Endpoint, *, held: bool) -> Call:
     """What was sent, and the proof over its exact bytes."""
     micros = UNITS.get(request.headers.get("x-mbx-time-unit", "MILLISECOND"))
     if micros is None:
-        raise SpotError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+        raise bad_time_unit()
     query, body = request.query_string, request.body.decode(errors="replace")
     claim = Claim()
     if endpoint.signed:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from paper_exchange.accounts import Accounts
 from paper_exchange.model import Account
-from paper_exchange.spot_errors import SpotError, bad_key, illegal
+from paper_exchange.spot_errors import SpotError, bad_key, illegal, too_late
 from paper_exchange.spot_params import MICROS_FROM, WHOLE, Params
 
 KeyKind = Literal["hmac", "ed25519", "rsa"]
@@ -122,7 +122,12 @@ class SpotAuth:
         if sent >= now_ms + AHEAD_MS:
             raise SpotError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if now_ms - sent > Decimal(window):
-            raise SpotError(-1021, "Timestamp for this request is outside of the recvWindow.")
+            raise too_late()
+
+    def is_late(self, params: Params, at_ms: int) -> bool:
+        """Whether a call whose time was in order at the door has outlived its recvWindow by then."""
+        sent, window = int(params.peek("timestamp")), params.peek("recvWindow") or RECV_WINDOW_MS
+        return at_ms - (Decimal(sent) / 1000 if sent >= MICROS_FROM else sent) > Decimal(window)
 
     def _holds(self, account: Account, claim: Claim) -> bool:
         credential = account.credential

@@ -10,12 +10,12 @@ import msgspec
 
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import FaultRule, Scope
-from paper_exchange.http import Answer, Door, Response
+from paper_exchange.http import Answer, Door, Held, Response
 from paper_exchange.model import Account, Event, Refused
 from paper_exchange.spot_auth import Claim, SpotAuth
 from paper_exchange.spot_database import SpotDatabase
 from paper_exchange.spot_endpoints import Endpoint, endpoints_of
-from paper_exchange.spot_errors import SpotError, refusal, status_of
+from paper_exchange.spot_errors import SpotError, refusal, status_of, too_late
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import respond
@@ -43,6 +43,10 @@ class SpotCalls:
         self._database = SpotDatabase(exchange)
         self.endpoints = endpoints_of(exchange, limits, self._database)
 
+    @property
+    def now_ms(self) -> int:
+        return self._exchange.now_ms
+
     def see(self, events: list[Event]) -> None:
         """Count what was filled; take in what the database will know."""
         self._limits.see(events)
@@ -64,7 +68,8 @@ class SpotCalls:
         except SpotError as error:
             return self._with_headers(self.refused(error), call)
         scope = Scope("spot", endpoint.name, account.user_id if account else None, symbol)
-        stopped = self._door.enter(scope, now, held=call.held)
+        stopped = self._wait_for_broker(endpoint, call, account, scope)
+        stopped = stopped or self._door.enter(scope, now, held=call.held)
         if stopped is not None:
             return self._with_headers(stopped, call) if isinstance(stopped, Response) else stopped
         try:
@@ -78,6 +83,22 @@ class SpotCalls:
             if endpoint.counts and account is not None:
                 response = _and(response, self._limits.order_headers(account.key, now))
         return self._door.leave(scope, self._with_headers(response, call))
+
+    def _wait_for_broker(
+        self, endpoint: Endpoint, call: Call, account: Account | None, scope: Scope
+    ) -> Answer | None:
+        """On its way to the engine a call can grow too old; that costs its order count (binance-spot 1.3)."""
+        if account is None or call.held or not (rule := self._exchange.faults.strike(scope, "broker_delay")):
+            return None
+        delay_ms = int(rule.seconds * 1000)
+        if not self._auth.is_late(call.params, self._exchange.conditions.door_ms + delay_ms):
+            return Held(self.now_ms + delay_ms)
+        try:
+            if endpoint.counts:
+                self._limits.take(account.key, endpoint.counts, self.now_ms)
+        except SpotError as error:
+            return self.refused(error)
+        return msgspec.structs.replace(self.refused(too_late()), delay_ms=delay_ms)
 
     def _authenticate(self, endpoint: Endpoint, call: Call) -> Account:
         door_ms = self._exchange.conditions.door_ms

@@ -108,6 +108,14 @@ def bad_key() -> SpotError:
     return SpotError(-2015, "Invalid API-key, IP, or permissions for action.")
 
 
+def too_late() -> SpotError:
+    return SpotError(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def bad_time_unit() -> SpotError:
+    return SpotError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+
+
 def bad_symbol() -> SpotError:
     return SpotError(*REFUSALS[Refusal.UNKNOWN_SYMBOL])
 

@@ -16,13 +16,6 @@ from paper_exchange.spot_wire import Ms, Row, price, quantity
 
 _WORD = re.compile("[A-Z0-9_]+")
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
-RAW_REQUESTS: Row = {
-    "rateLimitType": "RAW_REQUESTS",
-    "interval": "MINUTE",
-    "intervalNum": 5,
-    "limit": 300_000,
-}
-CONNECTIONS: Row = {"rateLimitType": "CONNECTIONS", "interval": "MINUTE", "intervalNum": 5, "limit": 300}
 
 
 class SpotInfo:
@@ -42,10 +35,10 @@ class SpotInfo:
         return [market.instrument for market in self._exchange.conditions.listed("spot")]
 
     def exchange_info(self, params: Params) -> Row:
-        return self._info(params, RAW_REQUESTS)
+        return self._info(params, self._limits.raw_row())
 
     def exchange_info_ws(self, params: Params) -> Row:
-        return self._info(params, CONNECTIONS)
+        return self._info(params, self._limits.connections_row())
 
     def _info(self, params: Params, transport_limit: Row) -> Row:
         chosen = self._chosen(params)

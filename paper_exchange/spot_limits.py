@@ -15,6 +15,7 @@ from paper_exchange.spot_wire import Row
 
 MINUTE_MS = 60_000
 TEN_SECONDS_MS = 10_000
+FIVE_MINUTES_MS = 300_000
 DAY_MS = 86_400_000
 KEYS_KEPT = 10_000
 _STREAMS = "Please use WebSocket Streams for live updates to avoid"
@@ -61,7 +62,9 @@ class SpotLimits:
         self._settings = settings
         self._weights = _Window(MINUTE_MS)
         self._refusals = _Window(MINUTE_MS)
+        self._raw = _Window(FIVE_MINUTES_MS)
         self._banned_until: dict[str, int] = {}
+        self._bans: dict[str, tuple[int, int]] = {}  # how often, and when the newest ends
         self._orders = (
             _Limit(_Window(TEN_SECONDS_MS), settings.order_limit_10s, "10 SECOND", "SECOND", 10),
             _Limit(_Window(DAY_MS), settings.order_limit_day, "1 DAY", "DAY", 1),
@@ -79,15 +82,34 @@ class SpotLimits:
         if self._weights.add(remote, weight, now_ms) <= limit:
             return
         if self._refusals.add(remote, 1, now_ms) > self._settings.ban_after_refusals:
-            until = now_ms + self._settings.ban_seconds * 1000
-            self._banned_until[remote] = until
-            raise self._ban(until)
+            raise self._ban(self._banish(remote, now_ms))
         raise SpotError(
             -1003,
             f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
             f"{_STREAMS} polling the API.",
             retry_ms=self._weights.end_ms(now_ms),
         )
+
+    def count_raw(self, remote: str, now_ms: int) -> None:
+        """Count a REST request, whatever it is; SpotError 429 (binance-spot 8)."""
+        limit = self._settings.raw_limit_5m
+        if self._raw.add(remote, 1, now_ms) > limit:
+            # The text is not documented for this limit.
+            text = f"Too many requests; current limit is {limit} raw requests per 5 MINUTE."
+            raise SpotError(-1003, text, retry_ms=self._raw.end_ms(now_ms))
+
+    def _banish(self, remote: str, now_ms: int) -> int:
+        """Shut an address out, for longer each time it comes back to be so within a day."""
+        if len(self._bans) >= KEYS_KEPT:
+            self._bans = {one: ban for one, ban in self._bans.items() if now_ms < ban[1] + DAY_MS}
+        times, ended_ms = self._bans.get(remote, (0, 0))
+        times = times + 1 if now_ms < ended_ms + DAY_MS else 1
+        settings = self._settings
+        seconds = min(settings.ban_seconds << min(times - 1, 20), settings.longest_ban_seconds)
+        until = now_ms + seconds * 1000
+        self._bans[remote] = (times, until)
+        self._banned_until[remote] = until
+        return until
 
     def _ban(self, until: int) -> SpotError:
         text = f"Way too much request weight used; IP banned until {until}. {_STREAMS} bans."
@@ -156,6 +178,18 @@ class SpotLimits:
             }
             rows.append(row if account is None else row | {"count": limit.window.count(account, now_ms)})
         return rows
+
+    def raw_row(self) -> Row:
+        return {
+            "rateLimitType": "RAW_REQUESTS",
+            "interval": "MINUTE",
+            "intervalNum": 5,
+            "limit": self._settings.raw_limit_5m,
+        }
+
+    def connections_row(self) -> Row:
+        limit = self._settings.connections_per_5_minutes
+        return {"rateLimitType": "CONNECTIONS", "interval": "MINUTE", "intervalNum": 5, "limit": limit}
 
     def weight_row(self) -> Row:
         return {

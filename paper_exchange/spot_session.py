@@ -15,15 +15,16 @@ import msgspec
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Held, Response
+from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.model import Account
 from paper_exchange.spot_auth import Claim, SpotAuth
 from paper_exchange.spot_calls import Call, SpotCalls
 from paper_exchange.spot_endpoints import METHODS, Endpoint
-from paper_exchange.spot_errors import SpotError
+from paper_exchange.spot_errors import SpotError, bad_key
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Ms, Row, encode
-from paper_exchange.streams import HANG_UP, Lifetime, OrderFrames, Send
+from paper_exchange.streams import HANG_UP, OrderFrames, Send
 
 MOST_SUBSCRIPTIONS = 65_535
 LONGEST_ID = 36
@@ -99,6 +100,7 @@ class Session(OrderFrames):
         send: Send,
         *,
         remote: str,
+        pings: bool,
         micros: bool,
         shows_limits: bool,
     ) -> None:
@@ -111,7 +113,11 @@ class Session(OrderFrames):
         self.micros = micros
         self._shows_limits = shows_limits
         self._connected_ms = exchange.now_ms
-        self._lifetime = Lifetime(exchange.now_ms, exchange.state.config.spot.connection_seconds)
+        self._settings = exchange.state.config.spot
+        self._lifetime = Lifetime(
+            exchange.now_ms, self._settings.connection_seconds, self._settings.shutdown_warning_seconds
+        )
+        self._keepalive = Keepalive(send, exchange.now_ms) if pings else None
         self._account: Account | None = None
         self._authorized_ms = 0
         self._logon_subscription: int | None = None
@@ -135,6 +141,13 @@ class Session(OrderFrames):
 
     # Requests and answers.
 
+    def pinged(self) -> None:
+        """No limit on these is documented here."""
+
+    def ponged(self, payload: bytes) -> None:
+        if self._keepalive is not None:
+            self._keepalive.pong(payload)
+
     def receive(self, frame: str | bytes) -> None:
         self._serve(frame, held=False)
 
@@ -148,6 +161,10 @@ class Session(OrderFrames):
             code = self._exchange.state.config.spot.unknown_method_code
             response = self._calls.refused(SpotError(code, "This operation is not supported."))
             return self._reply(asked.id, None, response, None, self._shows_limits)
+        if self._is_revoked(endpoint, asked):
+            self._account = None
+            response = self._calls.refused(bad_key())
+            return self._reply(None, None, response, None, False)
         params = Params(asked.sent)
         params.skip("returnRateLimits")
         wants = params.peek("returnRateLimits")
@@ -160,6 +177,13 @@ class Session(OrderFrames):
             return self._queue(answer.until_ms, frame if isinstance(frame, str) else frame.decode())
         shows = self._shows_limits if not wants else wants == "true"
         return self._reply(asked.id, endpoint, answer, claim, shows)
+
+    def _is_revoked(self, endpoint: Endpoint, asked: Asked) -> bool:
+        """The key a session logged on with is valid no more: its next request is told (binance-spot 6)."""
+        if self._account is None or not endpoint.signed or "apiKey" in asked.sent:
+            return False
+        scope = Scope("spot", endpoint.name, self._account.user_id)
+        return self._exchange.faults.strike(scope, "revoke") is not None
 
     def _reply(
         self, echo: object, endpoint: Endpoint | None, response: Response, claim: Claim | None, shows: bool
@@ -221,7 +245,9 @@ class Session(OrderFrames):
 
     def next_due(self) -> int | None:
         dues = [self.held_until(), self._later[0][0] if self._later else None]
-        dues.append(None if self._send is _nobody else self._lifetime.until_ms)
+        if self._send is not _nobody:
+            dues.append(self._lifetime.next_due())
+            dues.append(self._keepalive.next_due() if self._keepalive is not None else None)
         return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now_ms: int) -> None:
@@ -249,7 +275,8 @@ class Session(OrderFrames):
         ended, self._after = self._after, []
         for event in ended:
             self._send(encode(event, micros=self.micros))
-        if self._lifetime.until_ms <= now_ms:
+        answers = self._keepalive is None or self._keepalive.advance(now_ms)
+        if self._lifetime.until_ms <= now_ms or not answers:
             self._send(HANG_UP)
             self._send = _nobody
 
@@ -295,6 +322,10 @@ class Session(OrderFrames):
         params.finish()
         if account.key in self.subscriptions.values():
             raise SpotError(-2035, "User Data Stream subscription already active.")
+        if len(self.subscriptions) >= self._settings.active_subscriptions:
+            # Neither code nor text is documented.
+            code = self._settings.too_many_subscriptions_code
+            raise SpotError(code, "Too many active subscriptions on this connection.")
         if self._next_subscription >= MOST_SUBSCRIPTIONS:
             # The text is not documented.
             raise SpotError(-2042, "No more subscriptions can be made on this connection.")
@@ -305,7 +336,7 @@ class Session(OrderFrames):
 
     def _subscribe_session(self, params: Params) -> Row:
         if self._account is None:
-            raise SpotError(-2015, "Invalid API-key, IP, or permissions for action.")
+            raise bad_key()
         row = self._subscribe(self._account, params)
         self._logon_subscription = row["subscriptionId"]
         return row

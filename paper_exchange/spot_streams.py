@@ -15,13 +15,14 @@ from paper_exchange import spot_frames as frames
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Request
+from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event
 from paper_exchange.spot_intervals import HOUR_MS, LENGTHS, MINUTE_MS, candles
 from paper_exchange.spot_rolling import rolling_frame
 from paper_exchange.spot_subscriber import Subscriber
 from paper_exchange.spot_wire import UNITS, Row
-from paper_exchange.streams import HANG_UP, Connection, Lifetime, Send, market_payload
+from paper_exchange.streams import HANG_UP, Connection, Send, market_payload
 
 ALL_MINI = "!miniTicker@arr"
 WINDOWS = ("1h", "4h", "1d")
@@ -48,9 +49,18 @@ class MarketConnection(msgspec.Struct, eq=False):
     subscriber: Subscriber
     streams: "SpotStreams"
     lifetime: Lifetime
+    keepalive: Keepalive | None
 
     def receive(self, frame: str | bytes) -> None:
         self.streams.hear(self, frame)
+
+    def pinged(self) -> None:
+        self.streams.count(self)
+
+    def ponged(self, payload: bytes) -> None:
+        if self.keepalive is not None:
+            self.keepalive.pong(payload)
+        self.streams.count(self)
 
 
 class SpotStreams:
@@ -69,7 +79,7 @@ class SpotStreams:
     def serves(self, path: str) -> bool:
         return path in ("/ws", "/stream") or path.startswith("/ws/")
 
-    def connect(self, request: Request, send: Send) -> MarketConnection:
+    def connect(self, request: Request, send: Send, *, pings: bool) -> MarketConnection:
         """`/ws/<name>` and `/stream?streams=` subscribe at once; a name of nothing is no fault."""
         wanted = parse_qs(request.query_string)
         combined = request.path == "/stream"
@@ -82,8 +92,10 @@ class SpotStreams:
             messages_per_second=self._settings.stream_messages_per_second,
             errors=self._settings.stream_errors,
         )
-        lifetime = Lifetime(self._exchange.now_ms, self._settings.connection_seconds)
-        connection = MarketConnection(subscriber, self, lifetime)
+        settings, now = self._settings, self._exchange.now_ms
+        lifetime = Lifetime(now, settings.connection_seconds, settings.shutdown_warning_seconds)
+        keepalive = Keepalive(send, now) if pings else None
+        connection = MarketConnection(subscriber, self, lifetime, keepalive)
         self._connections.append(connection)
         self._reindex()
         return connection
@@ -97,6 +109,11 @@ class SpotStreams:
         if not connection.subscriber.hear(frame, self._exchange.now_ms):
             return self.disconnect(connection)
         return self._reindex()
+
+    def count(self, connection: MarketConnection) -> None:
+        """Pings and pongs count among a client's messages (binance-spot 5)."""
+        if not connection.subscriber.takes(self._exchange.now_ms):
+            self.disconnect(connection)
 
     def _reindex(self) -> None:
         self._listeners = {}
@@ -154,7 +171,8 @@ class SpotStreams:
 
     def next_due(self) -> int | None:
         dues = [beat.due_ms for beat in self._beats.values()]
-        dues += [connection.lifetime.until_ms for connection in self._connections]
+        dues += [connection.lifetime.next_due() for connection in self._connections]
+        dues += [one.keepalive.next_due() for one in self._connections if one.keepalive is not None]
         return min(dues, default=None)
 
     def advance(self, now_ms: int) -> None:
@@ -171,7 +189,8 @@ class SpotStreams:
         for connection in list(self._connections):
             if connection.lifetime.warns(self._exchange.faults, scope, now_ms):
                 connection.subscriber.say_shutdown(now_ms)
-            if connection.lifetime.until_ms <= now_ms:
+            answers = connection.keepalive is None or connection.keepalive.advance(now_ms)
+            if connection.lifetime.until_ms <= now_ms or not answers:
                 connection.subscriber.send_frame(HANG_UP)
                 self.disconnect(connection)
 

@@ -52,13 +52,19 @@ class Subscriber:
     def send_frame(self, frame: bytes) -> None:
         self._send(frame)
 
-    def hear(self, frame: str | bytes, now_ms: int) -> bool:
-        """A control frame. False: the client talks too much, and is gone."""
+    def takes(self, now_ms: int) -> bool:
+        """Whether one more message is within the limit. False: the client talks too much, and is gone."""
         if now_ms // SECOND_MS != self._second:
             self._second, self._heard = now_ms // SECOND_MS, 0
         self._heard += 1
         if self._heard > self._most:
             self._send(HANG_UP)
+            return False
+        return True
+
+    def hear(self, frame: str | bytes, now_ms: int) -> bool:
+        """A control frame. False: it was one too many."""
+        if not self.takes(now_ms):
             return False
         try:
             message = json.loads(frame)

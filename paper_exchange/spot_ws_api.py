@@ -38,7 +38,7 @@ class SpotWsApi:
     def serves(self, path: str) -> bool:
         return path == PATH
 
-    def connect(self, request: Request, send: Send) -> Session:
+    def connect(self, request: Request, send: Send, *, pings: bool) -> Session:
         """A URL may ask for microseconds and for answers without rate limits."""
         wanted = dict(parse_qsl(request.query_string))
         session = Session(
@@ -48,6 +48,7 @@ class SpotWsApi:
             self._limits,
             send,
             remote=request.remote,
+            pings=pings,
             micros=UNITS.get(wanted.get("timeUnit", ""), False),
             shows_limits=wanted.get("returnRateLimits", "true") != "false",
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from paper_exchange.faults import Faults, Scope
 from paper_exchange.http import Request, decode, encode
+from paper_exchange.lifetimes import Keepalive
 from paper_exchange.model import Event
 from paper_exchange.spoiling import spoiled
 
@@ -26,13 +27,22 @@ class Connection(Protocol):
 
     def receive(self, frame: str | bytes) -> None: ...
 
+    def pinged(self) -> None:
+        """The client sent a ping; whoever carries the socket has answered it."""
+
+    def ponged(self, payload: bytes) -> None:
+        """The client sent a pong."""
+
 
 class Streams(Protocol):
-    """One surface's sockets. disconnect() of a connection it never made does nothing."""
+    """One surface's sockets. disconnect() of a connection it never made does nothing.
+
+    `pings`: the far end is a real socket and takes a Ping; else nobody is asked whether he lives.
+    """
 
     def serves(self, path: str) -> bool: ...
 
-    def connect(self, request: Request, send: Send) -> Connection: ...
+    def connect(self, request: Request, send: Send, *, pings: bool) -> Connection: ...
 
     def disconnect(self, connection: Connection) -> None: ...
 
@@ -77,22 +87,6 @@ class OrderFrames:
         return self._held_until_ms if self._held is not None else None
 
 
-class Lifetime:
-    """When a connection ends by itself: after its term, or sooner once the server said that it goes."""
-
-    def __init__(self, now_ms: int, seconds: int) -> None:
-        self.until_ms = now_ms + seconds * 1000
-        self._warned = False
-
-    def warns(self, faults: Faults, scope: Scope, now_ms: int) -> bool:
-        """Whether the server says now that it goes; `seconds` of the rule later it hangs up."""
-        if self._warned or not (rule := faults.strike(scope, "shutdown")):
-            return False
-        self._warned = True
-        self.until_ms = min(self.until_ms, now_ms + int(rule.seconds * 1000))
-        return True
-
-
 def market_payload(payload: Any, faults: Faults, scope: Scope) -> Any:
     """A market stream's payload as the faults leave it; None if it is not sent, HANG_UP for the end."""
     if faults.holds("market_stall", scope) or faults.strike(scope, "market_frame_drop"):
@@ -116,10 +110,20 @@ def _crossed(payload: dict[str, Any]) -> dict[str, Any]:
 class Session(OrderFrames):
     """One Alpha connection and its subscriptions."""
 
-    def __init__(self, send: Send, accepts: Callable[["Session", str], bool]) -> None:
+    def __init__(
+        self, send: Send, accepts: Callable[["Session", str], bool], keepalive: Keepalive | None
+    ) -> None:
         super().__init__(send)
+        self.keepalive = keepalive
         self.names: dict[str, None] = {}
         self._accepts = accepts
+
+    def pinged(self) -> None:
+        """No limit on these is known."""
+
+    def ponged(self, payload: bytes) -> None:
+        if self.keepalive is not None:
+            self.keepalive.pong(payload)
 
     def receive(self, frame: str | bytes) -> None:
         """A client's message: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS."""

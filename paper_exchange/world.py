@@ -49,7 +49,7 @@ class World:
         limits = SpotLimits(config.spot)
         auth = SpotAuth(self.exchange.state.accounts)
         calls = SpotCalls(self.exchange, auth, limits)
-        self._spot = SpotApi(calls)
+        self._spot = SpotApi(calls, limits)
         self._streams += [
             AlphaStreams(self.exchange),
             SpotWsApi(self.exchange, calls, auth, limits),
@@ -72,17 +72,28 @@ class World:
         self.advance(now_ms)
         return self._connections.refuse(request, now_ms)
 
-    def connect(self, request: Request, send: Send) -> Connection | None:
-        """Open a stream connection; None if no surface has streams at this path."""
+    def connect(self, request: Request, send: Send, *, pings: bool = False) -> Connection | None:
+        """Open a stream connection; None if no surface has streams at this path. With `pings` the
+        client is asked whether it lives: `send` gets each Ping, and pong() the answer."""
         for streams in self._streams:
             if streams.serves(request.path):
-                return streams.connect(request, send)
+                return streams.connect(request, send, pings=pings)
         return None
 
     def receive(self, connection: Connection, frame: str, now_ms: int) -> None:
         """Hand in a client's message; answers go out by the connection's `send`."""
         self.advance(now_ms)
         connection.receive(frame)
+
+    def pinged(self, connection: Connection, now_ms: int) -> None:
+        """The client sent a ping; it has been answered."""
+        self.advance(now_ms)
+        connection.pinged()
+
+    def ponged(self, connection: Connection, payload: bytes, now_ms: int) -> None:
+        """The client sent a pong."""
+        self.advance(now_ms)
+        connection.ponged(payload)
 
     def disconnect(self, connection: Connection) -> None:
         for streams in self._streams:

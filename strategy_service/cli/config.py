@@ -1,14 +1,21 @@
-"""`otopilot config validate|show|explain`: the trading configuration, without any service."""
+"""`otopilot config validate|show|explain|diff|schema`: the trading configuration.
 
+Only `diff` without a second file asks a service: for the configuration that is in force.
+"""
+
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from protos import strategy_pb2
 from strategy_service.cli import clients
+from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.output import Format, Output, print_json, print_rows, print_table, say
 from strategy_service.cli.trading import ConfigOption, path_of, read, strategy_of
-from strategy_service.config import ConfigError, StrategyConfig, TradingConfig, UnknownName, load
+from strategy_service.config import ConfigError, StrategyConfig, TradingConfig, UnknownName, load, schema
+from strategy_service.config import diff as compare
 from strategy_service.config import explain as explain_config
 
 app = typer.Typer(
@@ -95,6 +102,57 @@ def explain(
         for each in lines
     ]
     print_rows(output, ("key", "value", "set by", "shadows"), rows, data)
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Compare with this one; none: with what is in force."),
+    ] = None,
+    config: ConfigOption = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what changes: from what is in force to the file, or from the file to FILE, and what acts when."""
+    services = clients.of(context)
+    if other is None:
+        if config is not None:
+            raise CliError(Exit.USAGE, "--config is for comparing with a second FILE: name that too")
+        changes, notices = _from_force(services)
+    else:
+        found, new = read(path_of(config, services.settings)), read(other)
+        changes, notices = list(compare(found, new).lines), list(new.notices)
+    for notice in notices:
+        say(f"notice: {notice}")
+    if output is Format.TABLE:
+        for change in changes:
+            print(change)
+        if not changes:
+            say("nothing changes")
+        return
+    print_rows(output, (), (), [{"change": change} for change in changes])
+
+
+def _from_force(services: Services) -> tuple[list[str], list[str]]:
+    service = services.strategy
+    request = strategy_pb2.ReloadConfigRequest(validate_only=True)
+    answer = service.ask(service.stub.ReloadConfig, request, clients.START_SECONDS)
+    return list(answer.changes), list(answer.notices)
+
+
+@app.command("schema")
+def show_schema(
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="json: the schema itself. table: every key.")
+    ] = Format.JSON,
+) -> None:
+    """Print the configuration's JSON Schema, for editors; -o table lists every key with its meaning."""
+    if output is Format.TABLE:
+        columns = ("key", "may stand in", "default", "meaning")
+        print_rows(output, columns, schema.table(), ())
+    else:
+        print_json(schema.schema(), output)
 
 
 def _only(config: TradingConfig) -> StrategyConfig:

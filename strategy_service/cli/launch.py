@@ -65,7 +65,7 @@ def check_ports(settings: Settings) -> None:
         wanted.append((name, each.host, each.port, f"{name.removesuffix('-service')}.port"))
     deadline = time.monotonic() + PORT_PATIENCE_SECONDS
     for name, host, port, key in wanted:
-        while not _is_free(host, port):
+        while not is_free(host, port):
             if time.monotonic() > deadline:
                 raise CliError(
                     Exit.CONFIG,
@@ -80,7 +80,8 @@ def _variable(key: str) -> str:
     return "OTOPILOT_" + key.upper().replace(".", "__")
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Could a service listen there?"""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -30,6 +30,7 @@ STATE_STYLE = {
     pb.USER_RUN_STATE_SKIPPED: "green",
     pb.USER_RUN_STATE_BLOCKED: "yellow",
     pb.USER_RUN_STATE_QUEUED: "yellow",
+    pb.USER_RUN_STATE_PAUSED: "yellow",
     pb.USER_RUN_STATE_NEEDS_PERSON: "bold red",
     pb.USER_RUN_STATE_COST_LIMIT: "red",
 }

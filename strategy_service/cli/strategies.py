@@ -1,4 +1,4 @@
-"""`otopilot start|stop|reload`: what a person asks of the strategy service."""
+"""`otopilot start|stop|pause|resume|reload`: what a person asks of the strategy service."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -15,6 +15,8 @@ from strategy_service.cli.status import print_statuses
 
 start_app = typer.Typer(add_completion=False)
 stop_app = typer.Typer(add_completion=False)
+pause_app = typer.Typer(add_completion=False)
+resume_app = typer.Typer(add_completion=False)
 reload_app = typer.Typer(add_completion=False)
 
 
@@ -41,7 +43,7 @@ def start(
 ) -> None:
     """Start the loops of a strategy; one that runs already goes on."""
     service = clients.of(context).strategy
-    request = pb.StartStrategyRequest(strategy_id=strategy_id, request_id=f"cli-{uuid4().hex}")
+    request = pb.StartStrategyRequest(strategy_id=strategy_id, request_id=_request_id())
     answer = service.ask(service.stub.StartStrategy, request, START_SECONDS)
     print_statuses(answer.strategies, output, one=True)
 
@@ -63,7 +65,7 @@ def stop(
     """Stop all, one strategy or one user, and say what is left open."""
     service = clients.of(context).strategy
     request = pb.StopStrategyRequest(
-        strategy_id=strategy_id, user_id=user, mode=MODES[mode], request_id=f"cli-{uuid4().hex}"
+        strategy_id=strategy_id, user_id=user, mode=MODES[mode], request_id=_request_id()
     )
     answer = service.ask(service.stub.StopStrategy, request, STOP_SECONDS)
     print_statuses(answer.strategies, output, one=bool(strategy_id))
@@ -74,6 +76,36 @@ def stop(
                     f"{strategy.strategy_id}, user {each.user_id}: left open: "
                     + ", ".join(each.left_open_order_ids)
                 )
+
+
+PausedId = Annotated[str, typer.Argument(metavar="ID", help="The strategy; none: all that run.")]
+UserOption = Annotated[str, typer.Option("--user", help="Only this user.")]
+
+
+@pause_app.command()
+def pause(
+    context: typer.Context, strategy_id: PausedId = "", user: UserOption = "", output: Output = Format.TABLE
+) -> None:
+    """Place no new BUY, until `resume`; what is open goes on, also over a restart."""
+    service = clients.of(context).strategy
+    request = pb.PauseStrategyRequest(strategy_id=strategy_id, user_id=user, request_id=_request_id())
+    answer = service.ask(service.stub.PauseStrategy, request)
+    print_statuses(answer.strategies, output, one=bool(strategy_id))
+
+
+@resume_app.command()
+def resume(
+    context: typer.Context, strategy_id: PausedId = "", user: UserOption = "", output: Output = Format.TABLE
+) -> None:
+    """End a pause; who is not paused goes on as before."""
+    service = clients.of(context).strategy
+    request = pb.ResumeStrategyRequest(strategy_id=strategy_id, user_id=user, request_id=_request_id())
+    answer = service.ask(service.stub.ResumeStrategy, request)
+    print_statuses(answer.strategies, output, one=bool(strategy_id))
+
+
+def _request_id() -> str:
+    return f"cli-{uuid4().hex}"
 
 
 @reload_app.command("reload")

@@ -1,4 +1,4 @@
-"""`otopilot users list|add|remove`: who can trade, and their credentials.
+"""`otopilot users list|add|check|rotate|remove`: who can trade, and their credentials.
 
 A secret comes by standard input or a file and goes to order_service only; it is never an argument,
 never printed, never part of an error.
@@ -84,6 +84,34 @@ def add(
 
 
 @app.command()
+def rotate(
+    context: typer.Context,
+    user_id: UserId,
+    venue: VenueOption = Venue.ALPHA,
+    kind: Annotated[Kind | None, typer.Option("--kind", help="Default: as it is stored now.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="File with the new secret JSON; none: stdin.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Put a fresh credential in the place of the stored one, and try it at the venue at once."""
+    services = clients.of(context)
+    known = _stored(services, user_id, venue)
+    put(services, user_id, venue, kind.value if kind else known.credential_kind, _secret(file))
+    _check(services, user_id, venue, output)
+
+
+@app.command()
+def check(
+    context: typer.Context, user_id: UserId, venue: VenueOption = Venue.ALPHA, output: Output = Format.TABLE
+) -> None:
+    """Try a stored credential: the venue is asked for the account's balances with it."""
+    services = clients.of(context)
+    _stored(services, user_id, venue)
+    _check(services, user_id, venue, output)
+
+
+@app.command()
 def remove(
     context: typer.Context, user_id: UserId, venue: VenueOption = Venue.ALPHA, output: Output = Format.TABLE
 ) -> None:
@@ -95,6 +123,44 @@ def remove(
         say(f"user {user_id} of {venue}: credential forgotten")
     else:
         print_json({"user_id": user_id, "venue": venue.value, "removed": True}, output)
+
+
+def _stored(services: Services, user_id: str, venue: Venue) -> pb.User:
+    """The user as order_service knows it. Raises CliError."""
+    listed = services.admin.ask(services.admin.stub.ListUsers, pb.ListUsersRequest()).users
+    for each in listed:
+        if (each.user_id, each.venue) == (user_id, wire.venue_to_pb(venue)):
+            found: pb.User = each
+            return found
+    raise CliError(
+        Exit.NOT_FOUND,
+        f"user {user_id} has no credential for {venue}",
+        f"store one with `otopilot users add {user_id} --venue {venue}`",
+    )
+
+
+def _check(services: Services, user_id: str, venue: Venue, output: Format) -> None:
+    """Use the credential once and show the user. Raises CliError (denied) when the venue says no."""
+    service = services.orders
+    refused: CliError | None = None
+    try:
+        request = pb.GetBalancesRequest(user_id=user_id, venue=wire.venue_to_pb(venue))
+        service.ask(service.stub.GetBalances, request)
+    except CliError as error:
+        if error.code in (Exit.UNREACHABLE, Exit.TIMEOUT, Exit.RATE_LIMITED):
+            raise
+        refused = error
+    known = _stored(services, user_id, venue)
+    accepted = refused is None and known.state != pb.USER_STATE_STOPPED
+    if output is Format.TABLE:
+        _print([known], output)
+    else:
+        print_json(as_dict(known) | {"accepted": accepted}, output)
+    if not accepted:
+        why = refused.message if refused is not None else known.reason
+        fresh = f"store a fresh one with `otopilot users rotate {user_id} --venue {venue}`"
+        raise CliError(Exit.DENIED, f"user {user_id} cannot trade on {venue}: {why}", fresh)
+    say(f"the venue accepts the credential of user {user_id}")
 
 
 def put(services: Services, user_id: str, venue: Venue, kind: str, secret: bytes) -> pb.User:

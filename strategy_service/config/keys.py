@@ -6,13 +6,12 @@ and limits. What a strategy is (identity, target, scope, window) may not be over
 user, because its users share it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from strategy_service.config import values
 from strategy_service.config.model import UserSettings, Value, VolumeWindow
-from strategy_service.config.yaml_source import Node
+from strategy_service.config.values import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class Key:
     """One key of the table."""
 
     name: str
-    read: Callable[[Node], Value]
+    read: Reader[Value]
     meaning: str
     per_user: bool = True
     has_global_default: bool = True
@@ -35,12 +34,12 @@ class Key:
 _BUILT_IN: dict[str, Any] = {field.name: field.default for field in fields(UserSettings)}
 
 
-def _per_user(name: str, read: Callable[[Node], Value], meaning: str) -> Key:
+def _per_user(name: str, read: Reader[Value], meaning: str) -> Key:
     return Key(name, read, meaning, default=_BUILT_IN[name])
 
 
 def _of_strategy(
-    name: str, read: Callable[[Node], Value], meaning: str, *, default: Value = None, shared: bool = False
+    name: str, read: Reader[Value], meaning: str, *, default: Value = None, shared: bool = False
 ) -> Key:
     return Key(name, read, meaning, per_user=False, has_global_default=shared, default=default)
 

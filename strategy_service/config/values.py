@@ -5,11 +5,13 @@ instead. What YAML tools read in different ways (ON, 010, 1e3, 12:30, 1_000) is 
 than guessed (product section 2); numbers are Decimals made from the text as written.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import yaml
 
@@ -19,7 +21,35 @@ from strategy_service.config.problems import did_you_mean, shown
 from strategy_service.config.yaml_source import Broken, Listing, Node, Scalar, Table
 
 T = TypeVar("T")
-Reader = Callable[[Node], T]
+T_co = TypeVar("T_co", covariant=True)
+Schema = Mapping[str, Any]
+
+
+class Reader(Protocol[T_co]):
+    """Reads one value, and knows what JSON Schema says of it."""
+
+    @property
+    def schema(self) -> Schema:
+        """For schema.py."""
+        ...
+
+    def __call__(self, node: Node) -> T_co:
+        """The value. Raises Wrong."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader(Generic[T]):
+    read: Callable[[Node], T]
+    schema: Schema
+
+    def __call__(self, node: Node) -> T:
+        return self.read(node)
+
+
+def _described(**schema: Any) -> Callable[[Callable[[Node], T]], _Reader[T]]:
+    return lambda read: _Reader(read, schema)
+
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"([+-]?)([0-9][0-9_,]*)?(\.[0-9]*)?(?:[eE]([+-]?[0-9]{1,2}))?", re.ASCII)
@@ -60,7 +90,8 @@ def number(low: str, high: str, *, above_low: bool = False) -> Reader[Decimal]:
             raise Wrong(f"{money.text(value)} is out of range: {bound} and at most {high}")
         return value
 
-    return read
+    bound = "exclusiveMinimum" if above_low else "minimum"
+    return _Reader(read, {"type": "number", bound: json.loads(low), "maximum": json.loads(high)})
 
 
 def whole(low: int, high: int) -> Reader[int]:
@@ -75,7 +106,7 @@ def whole(low: int, high: int) -> Reader[int]:
             raise Wrong(f"{scalar.text} is out of range: at least {low} and at most {high}")
         return int(value)
 
-    return read
+    return _Reader(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def optional(read: Reader[T]) -> Reader[T | None]:
@@ -88,7 +119,7 @@ def optional(read: Reader[T]) -> Reader[T | None]:
             raise Wrong("the value is missing (write none for no limit)")
         return read(node)
 
-    return read_optional
+    return _Reader(read_optional, {"anyOf": [read.schema, {"enum": ["none", None]}]})
 
 
 def choice(*options: str) -> Reader[str]:
@@ -101,9 +132,10 @@ def choice(*options: str) -> Reader[str]:
             raise Wrong(f"{shown(scalar.text)} must be {' or '.join(options)}{hint}")
         return scalar.text
 
-    return read
+    return _Reader(read, {"enum": list(options)})
 
 
+@_described(type="boolean")
 def flag(node: Node) -> bool:
     """true or false, and no other spelling."""
     scalar = _scalar(node, "true or false")
@@ -112,6 +144,7 @@ def flag(node: Node) -> bool:
     return scalar.text == "true"
 
 
+@_described(type=["string", "integer"], pattern=f"^(?:{_IDENTIFIER.pattern})$")
 def identifier(node: Node) -> str:
     """A strategy or user id: a number or text, the same id either way."""
     scalar = _scalar(node, "an id")
@@ -123,6 +156,7 @@ def identifier(node: Node) -> str:
     return scalar.text
 
 
+@_described(type=["string", "integer"], minLength=1, maxLength=32)
 def token(node: Node) -> str:
     """A token or chain name, as the venue spells it."""
     scalar = _scalar(node, "a name")
@@ -132,6 +166,7 @@ def token(node: Node) -> str:
     return scalar.text
 
 
+@_described(type=["string", "integer"], minLength=1, maxLength=100)
 def title(node: Node) -> str:
     """A name for people: one line of any characters."""
     scalar = _scalar(node, "a name")
@@ -142,6 +177,17 @@ def title(node: Node) -> str:
     return text
 
 
+@_described(
+    anyOf=[
+        {"enum": ["day", "all"]},
+        {
+            "type": "object",
+            "properties": {"since": {"type": "string", "format": "date-time"}},
+            "required": ["since"],
+            "additionalProperties": False,
+        },
+    ]
+)
 def window(node: Node) -> VolumeWindow:
     """day, all, or a table with the one key since."""
     if isinstance(node, Broken):

@@ -23,8 +23,12 @@ WEIGHT_LIMIT = 100_000
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = {}
     config.addinivalue_line("markers", "operation(name): the row of the table of clients a test fills")
-    # python-binance asks websockets for its older class, and leaves sockets to the collector.
-    for warning in ("ignore:websockets:DeprecationWarning", "ignore:unclosed:ResourceWarning"):
+    # What the clients do with the libraries under them: older names, sockets left to the collector.
+    for warning in (
+        "ignore:websockets:DeprecationWarning",
+        "ignore:parameter 'timeout':DeprecationWarning",
+        "ignore:unclosed:ResourceWarning",
+    ):
         config.addinivalue_line("filterwarnings", warning)
 
 

@@ -8,7 +8,7 @@ import ccxt
 import pytest
 
 from tests.clients.ccxt_desk import MARKET, SYMBOL, connect, oto
-from tests.clients.venue import BTC, USDT, Keys, Venue
+from tests.clients.venue import BTC, UNTRADED, USDT, Keys, Venue
 
 CLIENT = "ccxt"
 operation = pytest.mark.operation
@@ -104,6 +104,13 @@ def test_candles_hold_their_prices(exchange: ccxt.binance) -> None:
     assert volume >= 0.001
 
 
+@operation("rolling window and trading day tickers")
+def test_tickers_come_for_other_windows_too(exchange: ccxt.binance) -> None:
+    for ask in (exchange.public_get_ticker, exchange.public_get_ticker_tradingday):
+        ticker = ask({"symbol": MARKET})
+        assert float(ticker["lowPrice"]) <= float(ticker["lastPrice"]) <= float(ticker["highPrice"])
+
+
 # Money.
 
 
@@ -183,6 +190,25 @@ def test_what_an_ioc_order_does_not_get_expires(exchange: ccxt.binance) -> None:
 def test_a_fok_order_gets_all_at_once(exchange: ccxt.binance) -> None:
     placed = exchange.create_order(SYMBOL, "limit", "buy", 0.001, 101_000, {"timeInForce": "FOK"})
     assert (placed["status"], placed["filled"]) == ("closed", 0.001)
+
+
+@operation("cancel and replace")
+def test_an_order_is_edited_by_a_new_one(exchange: ccxt.binance) -> None:
+    """ccxt edits a Spot order by cancelReplace."""
+    old = exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
+    new = exchange.edit_order(old["id"], SYMBOL, "limit", "buy", 0.002, 91_000)
+    assert exchange.fetch_order(old["id"], SYMBOL)["status"] == "canceled"
+    assert [(o["id"], o["amount"]) for o in exchange.fetch_open_orders(SYMBOL)] == [(new["id"], 0.002)]
+
+
+@operation("self-trade prevention")
+def test_an_order_that_would_meet_its_owner_expires(exchange: ccxt.binance) -> None:
+    own = exchange.create_order(SYMBOL, "limit", "sell", 0.001, UNTRADED)
+    mode = {"selfTradePreventionMode": "EXPIRE_TAKER"}
+    taker = exchange.create_order(SYMBOL, "limit", "buy", 0.001, UNTRADED, mode)
+    assert (taker["info"]["status"], taker["filled"]) == ("EXPIRED_IN_MATCH", 0)
+    [prevented] = exchange.private_get_mypreventedmatches({"symbol": MARKET, "orderId": taker["id"]})
+    assert prevented["makerOrderId"] == own["id"]
 
 
 @operation("test order")

@@ -80,6 +80,28 @@ REFUSALS = [
             ex.create_order(SYMBOL, "limit", "buy", 0.001, 90_000, {"clientOrderId": "twice"}) for _ in "12"
         ],
     ),
+    case(
+        "stop order",
+        ccxt.InvalidOrder,
+        -2010,
+        lambda ex: ex.private_post_order(raw(type="STOP_LOSS_LIMIT", price="110000", stopPrice="109000")),
+    ),
+    case(
+        "OCO list",
+        ccxt.InvalidOrder,
+        -2010,
+        lambda ex: ex.private_post_orderlist_oco(
+            {
+                "symbol": MARKET,
+                "side": "SELL",
+                "quantity": "0.001",
+                "aboveType": "LIMIT_MAKER",
+                "abovePrice": "110000",
+                "belowType": "STOP_LOSS",
+                "belowStopPrice": "90000",
+            }
+        ),
+    ),
     case("query of an unknown order", ccxt.OrderNotFound, -2013, lambda ex: ex.fetch_order("7", SYMBOL)),
     case("cancel of an unknown order", ccxt.OrderNotFound, -2011, lambda ex: ex.cancel_order("7", SYMBOL)),
     case("cancel all of nothing", ccxt.OrderNotFound, -2011, lambda ex: ex.cancel_all_orders(SYMBOL)),

@@ -115,18 +115,19 @@ async def test_a_stream_can_be_left(exchange: ccxt.pro.binance) -> None:
 
 @operation("user stream: orders")
 async def test_an_orders_life_is_streamed(exchange: ccxt.pro.binance) -> None:
+    seen: dict[str, list[str]] = {}
+
+    def ended(news: Any) -> bool:
+        for order in news:
+            seen.setdefault(order["id"], []).append(order["status"])
+        return any(statuses[-1] == "canceled" for statuses in seen.values())
+
     async def place_and_cancel() -> None:
         placed = await exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
         await exchange.cancel_order(placed["id"], SYMBOL)
 
-    await provoked(lambda: exchange.watch_orders(SYMBOL), place_and_cancel)
-    placed = await exchange.create_order(SYMBOL, "limit", "buy", 0.001, 80_000)
-    await exchange.cancel_order(placed["id"], SYMBOL)
-    seen: list[str] = []
-    while "canceled" not in seen:
-        news = await soon(exchange.watch_orders(SYMBOL))
-        seen += [order["status"] for order in news if order["id"] == placed["id"]]
-    assert set(seen) <= {"open", "canceled"}
+    await provoked(lambda: until(lambda: exchange.watch_orders(SYMBOL), ended), place_and_cancel)
+    assert {status for statuses in seen.values() for status in statuses} <= {"open", "canceled"}
 
 
 @operation("user stream: trades")
@@ -164,6 +165,13 @@ async def test_an_order_is_placed_found_and_cancelled_over_a_socket(exchange: cc
 async def test_a_market_order_fills_over_a_socket(exchange: ccxt.pro.binance) -> None:
     bought = await soon(exchange.create_order_ws(SYMBOL, "market", "buy", 0.01))
     assert (bought["status"], bought["filled"]) == ("closed", 0.01)
+
+
+@operation("WS API: cancel and replace")
+async def test_an_order_is_edited_over_a_socket(exchange: ccxt.pro.binance) -> None:
+    old = await exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000)
+    await soon(exchange.edit_order_ws(old["id"], SYMBOL, "limit", "buy", 0.002, 91_000))
+    assert [order["amount"] for order in await exchange.fetch_open_orders(SYMBOL)] == [0.002]
 
 
 @operation("WS API: open orders")

@@ -8,7 +8,7 @@ import pytest
 from binance import Client
 
 from tests.clients.binance_desk import MARKET, connected, order, oto
-from tests.clients.venue import BTC, Keys, Venue
+from tests.clients.venue import BTC, UNTRADED, Keys, Venue
 
 CLIENT = "python-binance"
 operation = pytest.mark.operation
@@ -79,6 +79,12 @@ def test_best_bids_and_asks_come_alone(client: Client) -> None:
 @operation("average price")
 def test_the_average_price_is_near_the_price(client: Client) -> None:
     assert abs(Decimal(client.get_avg_price(symbol=MARKET)["price"]) / BTC - 1) < Decimal("0.05")
+
+
+@operation("rolling window and trading day tickers")
+def test_tickers_come_for_other_windows_too(client: Client) -> None:
+    ticker = client.v3_get_ticker_trading_day(symbol=MARKET)
+    assert Decimal(ticker["lowPrice"]) <= Decimal(ticker["lastPrice"]) <= Decimal(ticker["highPrice"])
 
 
 @operation("order book")
@@ -207,6 +213,16 @@ def test_what_an_ioc_order_does_not_get_expires(client: Client) -> None:
 def test_a_fok_order_gets_all_at_once(client: Client) -> None:
     placed = client.order_limit_buy(timeInForce="FOK", **(BUY | {"price": "101000"}))
     assert (placed["status"], placed["executedQty"]) == ("FILLED", "0.00100000")
+
+
+@operation("self-trade prevention")
+def test_an_order_that_would_meet_its_owner_expires(client: Client) -> None:
+    own = client.order_limit_sell(**(BUY | {"price": UNTRADED}))
+    mode = {"selfTradePreventionMode": "EXPIRE_TAKER"}
+    taker = client.order_limit_buy(**(BUY | {"price": UNTRADED} | mode))
+    assert (taker["status"], taker["executedQty"]) == ("EXPIRED_IN_MATCH", "0.00000000")
+    [prevented] = client.get_prevented_matches(symbol=MARKET, orderId=taker["orderId"])
+    assert prevented["makerOrderId"] == own["orderId"]
 
 
 @operation("test order")

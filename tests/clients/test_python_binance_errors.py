@@ -84,6 +84,26 @@ REFUSALS = [
         lambda c: [c.create_order(**order(newClientOrderId="twice")) for _ in "12"],
     ),
     case(
+        "stop order",
+        -2010,
+        "Stop loss limit orders are not supported for this symbol.",
+        lambda c: c.create_order(**order(type="STOP_LOSS_LIMIT", price="110000", stopPrice="109000")),
+    ),
+    case(
+        "OCO list",
+        -2010,
+        "OCO orders are not supported for this symbol",
+        lambda c: c.create_oco_order(
+            symbol=MARKET,
+            side="SELL",
+            quantity="0.001",
+            aboveType="LIMIT_MAKER",
+            abovePrice="110000",
+            belowType="STOP_LOSS",
+            belowStopPrice="90000",
+        ),
+    ),
+    case(
         "query of an unknown order",
         -2013,
         "Order does not exist.",

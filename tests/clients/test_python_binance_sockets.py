@@ -218,6 +218,16 @@ async def test_a_test_order_leaves_nothing_over_a_socket(client: AsyncClient) ->
     assert await client.ws_get_all_orders(symbol=MARKET) == []
 
 
+@operation("WS API: cancel and replace")
+async def test_an_order_is_replaced_over_a_socket(client: AsyncClient) -> None:
+    old = await client.create_order(**order())
+    swap = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrderId": str(old["orderId"])}
+    answer = await client.ws_cancel_and_replace_order(**order(quantity="0.002", **swap))
+    assert (answer["cancelResult"], answer["newOrderResult"]) == ("SUCCESS", "SUCCESS")
+    found = await client.get_open_orders(symbol=MARKET)
+    assert [row["origQty"] for row in found] == ["0.00200000"]
+
+
 @operation("WS API: open orders")
 async def test_open_orders_come_over_a_socket(client: AsyncClient) -> None:
     placed = await client.ws_create_order(**order())
@@ -289,7 +299,8 @@ async def test_prices_come_over_a_socket(client: AsyncClient) -> None:
     named = {"symbol": MARKET}
     assert Decimal((await client.ws_get_orderbook_ticker(**named))["bidPrice"]) < BTC
     assert (await client.ws_get_symbol_ticker(**named)).keys() == {"symbol", "price"}
-    assert (await client.ws_get_ticker(**named))["symbol"] == MARKET
+    for ask in (client.ws_get_ticker, client.ws_get_trading_day_ticker, client.ws_get_symbol_ticker_window):
+        assert (await ask(**named))["symbol"] == MARKET
     assert (await client.ws_get_avg_price(**named))["mins"] == 5
     assert len((await client.ws_get_order_book(limit=5, **named))["bids"]) == 5
 

@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 ROOT = Path(__file__).resolve().parents[2]
 # Where the prices are pinned; the house quotes a dollar (a few cents for BNB) around them.
 BTC, BNB = 100_000, 800
+# Inside the spread and above what the house prints at: nobody but its owner takes an order there.
+UNTRADED = "100000.50"
 USDT = 20_000
 DEADLINE = 30
 _users = count(1)

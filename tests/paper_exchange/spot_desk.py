@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from paper_exchange.http import Answer, Request, Response
+from paper_exchange.lifetimes import Ping
 from paper_exchange.streams import HANG_UP
 from tests.paper_exchange.desk import ROOT, Desk, make_config
 
@@ -39,14 +40,19 @@ def assert_alike(ours: Any, theirs: Any) -> None:
 class Line:
     """A socket's far end: what it was sent, in order."""
 
-    def __init__(self, desk: Desk, path: str, query: str = "") -> None:
+    def __init__(self, desk: Desk, path: str, query: str = "", *, pings: bool = False) -> None:
         self.desk = desk
         self.frames: list[Any] = []
-        connection = desk.world.connect(Request("GET", path, query, remote="10.0.0.1"), self._take)
+        self.pings: list[bytes] = []
+        request = Request("GET", path, query, remote="10.0.0.1")
+        connection = desk.world.connect(request, self._take, pings=pings)
         assert connection is not None
         self.connection = connection
 
     def _take(self, frame: bytes) -> None:
+        if isinstance(frame, Ping):
+            self.pings.append(bytes(frame))
+            return
         self.frames.append(HUNG_UP if frame == HANG_UP else json.loads(frame))
 
     def send(self, message: Any) -> None:
@@ -57,6 +63,9 @@ class Line:
         """Send, and the frame that came last."""
         self.send(message)
         return self.frames[-1]
+
+    def pong(self, payload: bytes) -> None:
+        self.desk.world.ponged(self.connection, payload, self.desk.now_ms)
 
     def taken(self) -> list[Any]:
         """Everything since the last time, and forget it."""

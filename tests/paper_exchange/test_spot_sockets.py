@@ -144,3 +144,11 @@ async def test_a_lost_answer_closes_the_ws_api_and_the_order_lives(paper: Paper,
             await heard(socket, 1)
     found, _ = await user.call("GET", "openOrders", symbol=BNB)
     assert [order["status"] for order in found] == ["NEW", "PENDING_NEW"]
+
+
+async def test_a_client_that_pings_is_answered_with_its_own_payload(paper: Paper) -> None:
+    async with ws(paper, "/ws-api/v3") as socket, asyncio.timeout(20):
+        await (await socket.ping(b"mine"))
+        await socket.pong(b"nobody asked")
+        await socket.send(json.dumps({"id": 1, "method": "ping"}))
+        assert json.loads(await socket.recv())["result"] == {}

@@ -1,6 +1,7 @@
 """`otopilot config` and `plan`: without any service."""
 
 import json
+from pathlib import Path
 
 import grpc
 import pytest
@@ -136,3 +137,31 @@ def test_a_plan_takes_no_price_that_is_none(wire, good, price):
         wire.answer("GetInstrument", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
         wire.answer("GetStrategyStatus", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
     assert done.result(5) == 4
+
+
+def test_the_schema_is_json_by_default_and_a_table_of_keys_on_demand(wire, capsys):
+    assert wire.run("config", "schema").result(5) == 0
+    assert json.loads(capsys.readouterr().out)["required"] == ["strategies"]
+    assert wire.run("config", "schema", "-o", "table").result(5) == 0
+    assert "max_concurrent_users" in capsys.readouterr().out
+
+
+def test_diff_of_two_files_says_what_changes_and_when_it_acts(wire, tmp_path, capsys):
+    text = Path("config/examples/first_run.yaml").read_text(encoding="utf-8")
+    other = tmp_path / "other.yaml"
+    other.write_text(text.replace("target_volume: 16384", "target_volume: 20000"), encoding="utf-8")
+    argv = ["config", "diff", str(other), "--config", "config/examples/first_run.yaml"]
+    assert wire.run(*argv).result(5) == 0
+    assert "target_volume 16384 -> 20000 (next cycle)" in capsys.readouterr().out
+    assert wire.run(*argv, "-o", "json").result(5) == 0
+    (change,) = json.loads(capsys.readouterr().out)
+    assert "20000" in change["change"]
+
+
+def test_diff_without_a_second_file_asks_for_what_is_in_force_and_changes_nothing(wire, capsys):
+    done = wire.run("config", "diff")
+    changes = ["strategy koge: target_volume 100 -> 200 (next cycle)"]
+    request = wire.answer("ReloadConfig", strategy_pb2.ReloadConfigResponse(changes=changes))
+    assert done.result(5) == 0
+    assert request.validate_only
+    assert capsys.readouterr().out == changes[0] + "\n"
