@@ -163,7 +163,8 @@ class FakeOrders:
         user_id = rules.user_id
         if user_id not in self.users:
             raise Refused("NOT_FOUND", "UNKNOWN_USER", f"no user {user_id}")
-        mine = [order for order in self.orders.values() if order.user_id == user_id]
+        symbol = rules.instrument.symbol
+        mine = [o for o in self.orders.values() if (o.user_id, o.symbol) == (user_id, symbol)]
         last = max((o.cycle for o in mine if o.strategy_id == rules.strategy_id), default=0)
         bought = sum((o.working.filled_quantity for o in mine if o.buy is not None), ZERO)
         cost = sum((o.working.filled_quote for o in mine if o.buy is not None), ZERO)
@@ -236,7 +237,8 @@ class FakeOrders:
         return self.orders[made.order_id]
 
     def _check_buy(self, asked: PlaceOto, rules: Rules) -> None:
-        mine = [o for o in self.orders.values() if o.user_id == rules.user_id]
+        account = (rules.user_id, rules.instrument.symbol)
+        mine = [o for o in self.orders.values() if (o.user_id, o.symbol) == account]
         if any(o.buy and o.state in (OrderState.WORKING, OrderState.SUBMITTING) for o in mine):
             raise _denied("DENIED_SLOT")
         scope = self.scopes[rules.scope_id]

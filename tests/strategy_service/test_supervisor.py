@@ -6,13 +6,14 @@ from collections.abc import Callable
 from decimal import Decimal as D
 
 import grpc
+import msgspec
 import pytest
 
 from otopilot.rpc import Fault
 from strategy_service.state import PlaceOto, PlaceSell, Rules, StopMode
 from strategy_service.status import UserState
 from strategy_service.supervisor import Supervisor
-from tests.strategy_service.builders import strategy, trading
+from tests.strategy_service.builders import KOGE, strategy, trading
 from tests.strategy_service.conftest import Desk
 from tests.strategy_service.fakes import _denied
 
@@ -317,6 +318,24 @@ async def test_a_price_stream_serves_all_loops_of_a_symbol(desk: Make) -> None:
     await d.supervisor.start("s")
     await d.until(lambda: len(d.orders.buys()) >= 6)
     assert len(d.market.watched) == 1
+
+
+async def test_one_user_trades_two_tokens_in_two_strategies_at_once_over_one_price_stream(desk: Make) -> None:
+    other = msgspec.structs.replace(KOGE, token="AOP", symbol="ALPHA_9USDT")
+    d = desk(
+        strategy("a", users=("1",), target="100000", **FAST),
+        strategy("b", users=("1", "2"), target="100000", target_token="AOP", **FAST),
+        places=1,
+    )
+    d.market.instruments.append(other)
+    await d.supervisor.open()
+    await d.supervisor.start()
+    await d.until(lambda: len(d.orders.buys("1")) >= 12)
+    traded = {(order.strategy_id, order.symbol) for order in d.orders.orders.values()}
+    assert traded == {("a", "ALPHA_22USDT"), ("b", "ALPHA_9USDT")}
+    assert [key.symbol for key in d.market.watched[-1]] == ["ALPHA_22USDT", "ALPHA_9USDT"]
+    # One place is one user, in however many strategies it trades.
+    assert states(d.supervisor, "b") == {"1": UserState.RUNNING, "2": UserState.QUEUED}
 
 
 async def test_the_order_stream_resumes_by_sequence_and_starts_over_when_it_must(desk: Make) -> None:
