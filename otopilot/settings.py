@@ -68,6 +68,7 @@ class StrategySettings(Endpoint):
 
     port: int = Field(default=50053, ge=0, le=65535)
     config: Path | None = None  # the trading configuration; none: config/trading_config.yaml
+    watch_config: bool = False  # reload it whenever the file changes
 
 
 class PaperSettings(_Frozen):

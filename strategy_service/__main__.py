@@ -1,6 +1,7 @@
 """The strategy service's process: settings in, everything put together, serve until told to stop.
 
-SIGHUP reads the configuration again. SIGTERM and SIGINT drain: no new try, a BUY that is out may
+SIGHUP reads the configuration again, and so does a change of the file where `strategy.watch_config`
+is set. SIGTERM and SIGINT drain: no new try, a BUY that is out may
 fill until its timeout, SELLs rest; what was wanted goes on at the next start. A second one ends
 the process at once, which is as safe as kill -9: journal and run table know all there is to know.
 """
@@ -10,17 +11,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 
 from otopilot import log
 from otopilot.clock import SystemClock
 from otopilot.rpc import RefuseStart, channel, run_service, serve
 from otopilot.settings import Settings
+from otopilot.tasks import TaskOwner, restarted
 from strategy_service.clients import GrpcMarket, GrpcOrders
 from strategy_service.config import ConfigError, ConfigManager
 from strategy_service.config.kept import KeptConfig
 from strategy_service.runs import Runs, RunsInUse
 from strategy_service.servicer import StrategyServicer
 from strategy_service.supervisor import Supervisor
+from strategy_service.watching import watch
 
 _log = log.get("strategy-service")
 
@@ -50,6 +55,11 @@ async def serve_strategies(settings: Settings, stop: asyncio.Event) -> None:
         # After the port is ours: a second process must not place anything.
         await stack.enter_async_context(supervisor)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, supervisor)
+        if settings.strategy.watch_config:
+            tasks = await stack.enter_async_context(TaskOwner("configuration"))
+            path = Path(manager.config.path)
+            watching = partial(watch, path, clock, partial(_reload, supervisor))
+            tasks.spawn(restarted(watching, clock, "watch"), "watch")
         await server.set_serving(True)
         _log.info("serving", port=server.port, config=manager.config.path)
         await stop.wait()

@@ -61,6 +61,7 @@ class UserStatus(msgspec.Struct, frozen=True, kw_only=True):
     position: Position | None = None
     guard_waits: int = 0
     left_open: tuple[str, ...] = ()
+    leaving: bool = False  # the configuration does not list it any more: it winds down, and counts nowhere
 
     @property
     def reason_code(self) -> str:
@@ -97,14 +98,19 @@ class StrategyStatus(msgspec.Struct, frozen=True, kw_only=True):
         return any(user.is_running for user in self.users)
 
     @property
+    def members(self) -> tuple[UserStatus, ...]:
+        """The users that the configuration lists."""
+        return tuple(user for user in self.users if not user.leaving)
+
+    @property
     def total_volume(self) -> Decimal:
         """Counted over all users."""
-        return sum((user.volume for user in self.users), ZERO)
+        return sum((user.volume for user in self.members), ZERO)
 
     @property
     def total_complete(self) -> bool:
         """False: the total is "at least"."""
-        return all(user.volume_complete for user in self.users)
+        return all(user.volume_complete for user in self.members)
 
     @property
     def volume_per_minute(self) -> Decimal:
@@ -116,8 +122,9 @@ class StrategyStatus(msgspec.Struct, frozen=True, kw_only=True):
         """Of the target, truncated to two decimals; per user no more than its own target counts."""
         if self.target_scope == "shared":
             return progress(self.total_volume, self.target_volume)
-        counted = sum((min(user.volume, self.target_volume) for user in self.users), ZERO)
-        return progress(counted, self.target_volume * len(self.users))
+        members = self.members
+        counted = sum((min(user.volume, self.target_volume) for user in members), ZERO)
+        return progress(counted, self.target_volume * len(members))
 
     @property
     def eta_seconds(self) -> int:
@@ -148,7 +155,7 @@ class StrategyStatus(msgspec.Struct, frozen=True, kw_only=True):
             "target_volume": money.text(self.target_volume),
             "total_volume": money.text(self.total_volume),
             "progress": self.progress,
-            "user_volumes": {user.user_id: money.text(user.volume) for user in self.users},
+            "user_volumes": {user.user_id: money.text(user.volume) for user in self.members},
         }
 
 

@@ -11,9 +11,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from otopilot.instrument import Instrument
 from otopilot.order import ScopeId, StrategyId, UserId
 from otopilot.position import ScopeVolume, VolumeScope
+from otopilot.quote import Quote
 from strategy_service.clients import CallFailed, PriceKey
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.history import Ended
@@ -45,6 +48,7 @@ class StrategyRun:
         self.resumed = False  # it ran in an earlier process
         self.draining: set[str] = set()  # users the configuration does not list any more
         self._leaving = False
+        self._quote: Quote | None = None
         self._met: Outcome | None = None  # the shared target was reached in this run, and how
         self._world = world
         self._runs = runs
@@ -258,6 +262,7 @@ class StrategyRun:
 
     def beat(self, now: float) -> None:
         """Once a second."""
+        self._quote = self._newest_quote()
         for user in self.users.values():
             user.beat(now)
             if user.member is not None:
@@ -328,14 +333,13 @@ class StrategyRun:
 
     def status(self, config_revision: str) -> StrategyStatus:
         """What an operator is told."""
+        leaving = [u.user_id for u in self.members() if u.user_id in self.draining and u.ended is None]
         instrument = self.instrument
-        quote = None
-        if instrument is not None:
-            quote = self._world.prices.quote(PriceKey(instrument.venue, instrument.symbol))
+        quote = self._newest_quote()
         age = quote.age(self._world.clock.now()).total_seconds() if quote is not None else 0.0
         return describe(
             self.config,
-            tuple(self._user_status(settings.user_id) for settings in self.config.users),
+            tuple(self._user_status(user_id) for user_id in (*self.config.user_ids, *leaving)),
             symbol=instrument.symbol if instrument is not None else "",
             last_price=quote.price if quote is not None else None,
             price_age_ms=int(age * 1000),
@@ -344,10 +348,20 @@ class StrategyRun:
             config_revision=config_revision,
         )
 
+    def _newest_quote(self) -> Quote | None:
+        """Of the stream; when nobody listens to the symbol any more, the last one it told."""
+        instrument = self.instrument
+        if instrument is None:
+            return None
+        now = self._world.prices.quote(PriceKey(instrument.venue, instrument.symbol))
+        return now if now is not None else self._quote
+
     def _user_status(self, user_id: str) -> UserStatus:
         user = self.users.get(user_id)
         if user is not None:
-            return user.status(self.per_user)
+            told = user.status(self.per_user)
+            leaving = user_id not in self.config.user_ids
+            return msgspec.structs.replace(told, leaving=True) if leaving else told
         if self.ended_at is not None:
             return UserStatus(user_id=user_id, state=UserState.STOPPED, code=Reason.STOPPED)
         code, text = self.blocked

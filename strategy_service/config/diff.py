@@ -15,6 +15,9 @@ STARTS = "starts"
 DRAINS = "drains"
 AT_ONCE = "at once"
 NOT_ENABLED = "not enabled"
+# The total is the sum over the users of now, whoever traded before.
+LEAVES_TOTAL = "; what it has traded leaves the shared total"
+JOINS_TOTAL = "; what it has traded in the window joins the shared total"
 MARKET_MOVES = "drains, then starts on the new market"
 
 _MARKET = ("venue", "target_token", "target_chain")
@@ -69,7 +72,7 @@ def _changes(old: TradingConfig, new: TradingConfig) -> Iterator[Change]:
         yield Change(
             "key",
             "changed",
-            "next start",
+            _places(old.max_concurrent_users, new.max_concurrent_users),
             key=keys.MAX_CONCURRENT_USERS,
             old=str(old.max_concurrent_users),
             new=str(new.max_concurrent_users),
@@ -85,6 +88,10 @@ def _changes(old: TradingConfig, new: TradingConfig) -> Iterator[Change]:
         yield Change("strategy", "removed", DRAINS if gone.enabled else NOT_ENABLED, gone.strategy_id)
 
 
+def _places(old: int, new: int) -> str:
+    return AT_ONCE if new > old else "as places become free: nobody loses its own"
+
+
 def _strategy_changes(old: StrategyConfig, new: StrategyConfig) -> Iterator[Change]:
     for key in keys.OF_STRATEGY:
         before: Value = getattr(old, key.name)
@@ -96,9 +103,15 @@ def _strategy_changes(old: StrategyConfig, new: StrategyConfig) -> Iterator[Chan
     added = tuple(user for user in new.user_ids if user not in earlier)
     removed = tuple(user for user in old.user_ids if user not in later)
     if added:
-        yield Change("user", "added", STARTS if new.enabled else NOT_ENABLED, new.strategy_id, added)
+        acts = STARTS if new.enabled else NOT_ENABLED
+        if old.target_scope == new.target_scope == "shared":
+            acts += JOINS_TOTAL
+        yield Change("user", "added", acts, new.strategy_id, added)
     if removed:
-        yield Change("user", "removed", DRAINS if old.enabled else NOT_ENABLED, new.strategy_id, removed)
+        acts = DRAINS if old.enabled else NOT_ENABLED
+        if old.target_scope == new.target_scope == "shared":
+            acts += LEAVES_TOTAL
+        yield Change("user", "removed", acts, new.strategy_id, removed)
     kept = [(old.user(user), new.user(user)) for user in new.user_ids if user in earlier]
     yield from _user_changes(new, kept, NEXT_CYCLE if running else _idle(new))
 

@@ -30,10 +30,13 @@ from otopilot.quote import Quote
 from strategy_service.clients import Claimed, OrderNews, PriceKey, Refused, Unreached
 from strategy_service.state import PlaceOto, PlaceSell, Rules
 from tests.strategy_service.builders import KOGE, order_of
+from tests.virtual_loop import VirtualClock, VirtualLoop
 
 
 def now() -> datetime:
-    return datetime.now(UTC)
+    """The time of day; on a virtual loop its own."""
+    loop = asyncio.get_running_loop()
+    return VirtualClock().now() if isinstance(loop, VirtualLoop) else datetime.now(UTC)
 
 
 class FakeMarket:

@@ -215,8 +215,8 @@ def changed(*replacements: tuple[str, str], base: str = LAYERED) -> tuple[str, .
 
 def test_a_difference_says_what_changes_for_whom_and_when() -> None:
     assert changed(("[1, 2]", "[1, 3]")) == (
-        "strategy koge, user 3 added (starts)",
-        "strategy koge, user 2 removed (drains)",
+        "strategy koge, user 3 added (starts; what it has traded in the window joins the shared total)",
+        "strategy koge, user 2 removed (drains; what it has traded leaves the shared total)",
     )
     assert changed(("50", "60")) == ("strategy koge, user 1: single_trade_amount_usdt 50 -> 60 (next cycle)",)
     assert changed(("0.7", "0.9")) == ("strategy koge: buy_offset_percentage 0.7 -> 0.9 (next cycle)",)
@@ -225,7 +225,10 @@ def test_a_difference_says_what_changes_for_whom_and_when() -> None:
         "strategy koge: target_chain BSC -> none (drains, then starts on the new market)",
     )
     assert changed(("global_settings:", "global_settings:\n  max_concurrent_users: 4")) == (
-        "global_settings: max_concurrent_users 10 -> 4 (next start)",
+        "global_settings: max_concurrent_users 10 -> 4 (as places become free: nobody loses its own)",
+    )
+    assert changed(("global_settings:", "global_settings:\n  max_concurrent_users: 40")) == (
+        "global_settings: max_concurrent_users 10 -> 40 (at once)",
     )
     assert changed(("    target_volume", "    enabled: false\n    target_volume")) == (
         "strategy koge: enabled true -> false (drains)",
