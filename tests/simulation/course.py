@@ -39,16 +39,19 @@ class Course:
 
     async def run(self) -> None:
         """From the first step to the last. Raises Violation."""
+        await self._open_accounts()
+        self._sim.start_strategy()
+        self.nature.begin()
+        await self._trade()
+        await self._settle()
+
+    async def _open_accounts(self) -> None:
+        """The order service serves, with everybody's credential."""
         sim = self._sim
-        sim.listen()
         self._credentials = {a: sim.exchange.open_account(*a) for a in sim.scenario.accounts}
         sim.start_order()
         await self._until(self._order_serves, START_SECONDS, "the order service serves")
         await self._store(sim.scenario.accounts)
-        sim.start_strategy()
-        self.nature.begin()
-        await self._trade()
-        await self._settle()
 
     # ------------------------------------------------------------------ trading
 

@@ -24,7 +24,7 @@ from otopilot.instrument import Venue
 from otopilot.order import OrderState
 from paper_exchange.config import Config
 from strategy_service.config import StrategyConfig, UserSettings
-from strategy_service.state import StopMode
+from tests.simulation.course import Course
 from tests.simulation.profiles import MILD
 from tests.simulation.scenario import NOON, Scenario, paper
 from tests.simulation.simulation import Simulation
@@ -33,7 +33,6 @@ USERS = tuple(str(user) for user in range(1, 11))
 SYMBOL = "ALPHA_22USDT"
 FAIR = replace(MILD, name="fair")  # the line is healed before anything begins
 COLLECT_SECONDS = 60.0
-START_SECONDS = 30.0
 REST_SECONDS = 60.0
 # What makes ten users meet: a price that swings through the rest of its SELLs, and BUYs above it.
 PATH = {"kind": "swing", "start": "48", "amplitude_percent": "0.8", "period_seconds": "60"}
@@ -95,36 +94,36 @@ class Hour:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
+class HourCourse(Course):
+    """An hour in fair weather."""
+
+    async def run(self) -> None:
+        """Trade, and stop. The guard of the books is the watched one."""
+        sim = self._sim
+        assert isinstance(sim, GuardHour)
+        sim.network.heal()
+        await self._open_accounts()
+        assert sim.order is not None
+        books = sim.order.journal.books
+        sim.guard.keep_unwritten(books.guard)
+        books.guard = sim.guard
+        sim.start_strategy()
+        ends = sim.loop.time() + sim.seconds
+        while (left := ends - sim.loop.time()) > 0:
+            await asyncio.sleep(min(COLLECT_SECONDS, left))
+            gc.collect()  # at moments of the run's own, so that it takes the same course again
+        await asyncio.wait({self.operator.stop_everything()}, timeout=REST_SECONDS)
+        assert books.guard is sim.guard, "the books were rebuilt: this was another guard's hour"
+
+
 class GuardHour(Simulation):
     """One run of ten users, their guard watched or taken away."""
 
     def __init__(self, seed: int, directory: Path, *, guarded: bool, seconds: float) -> None:
-        super().__init__(seed, FAIR, directory, scenario=_scenario(seed))
+        super().__init__(seed, FAIR, directory, scenario=_scenario(seed), course=HourCourse)
         self.checkers = []  # one claim is made here, and the exchange's oracle judges it
         self.guard: WatchedGuard = WatchedGuard() if guarded else NoGuard()
-        self._seconds = seconds
-
-    async def _main(self) -> None:
-        self.network.heal()
-        self._credentials = {a: self.exchange.open_account(*a) for a in self.scenario.accounts}
-        self.start_order()
-        await self._until(lambda: self.order is not None and self.order.ready, START_SECONDS, "it serves")
-        assert self.order is not None
-        books = self.order.journal.books
-        self.guard.keep_unwritten(books.guard)
-        books.guard = self.guard
-        await self._store(self.scenario.accounts)
-        self.start_strategy()
-        await self._let_trade()
-        assert self.strategy is not None
-        await asyncio.wait({self.strategy.stop(StopMode.DRAIN)}, timeout=REST_SECONDS)
-        assert books.guard is self.guard, "the books were rebuilt: this was another guard's hour"
-
-    async def _let_trade(self) -> None:
-        ends = self.loop.time() + self._seconds
-        while (left := ends - self.loop.time()) > 0:
-            await asyncio.sleep(min(COLLECT_SECONDS, left))
-            gc.collect()  # at moments of the run's own, so that it takes the same course again
+        self.seconds = seconds
 
     def figures(self, cpu_seconds: float) -> Hour:
         """What came of it, by the journal and the exchange's books."""

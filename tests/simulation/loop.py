@@ -31,11 +31,12 @@ class Livelock(Exception):
 
 
 class Process:
-    """Something that can be killed as a whole."""
+    """Something that can be killed or paused as a whole."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
+        self.held: list[_Handle] | None = None  # while it is paused: what would have run
         self.context = copy_context()
         self.context.run(_process.set, self)
 
@@ -95,12 +96,19 @@ class SimLoop(asyncio.AbstractEventLoop):
         if context is None:
             context = copy_context()
         handle = _Handle(callback, args, context)
-        process = context.get(_process)
-        if process is None or not process.dead or self.reaping:
-            self._ready.append(handle)
-        else:
-            self._buried.append(handle)
+        self._now_ready(handle)
         return handle
+
+    def _now_ready(self, handle: _Handle) -> None:
+        process = handle.context.get(_process)
+        if process is None or self.reaping:
+            self._ready.append(handle)
+        elif process.dead:
+            self._buried.append(handle)
+        elif process.held is not None:
+            process.held.append(handle)
+        else:
+            self._ready.append(handle)
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         """A callback in so many seconds."""
@@ -114,9 +122,22 @@ class SimLoop(asyncio.AbstractEventLoop):
         heapq.heappush(self._timers, (when, self._count, handle))
         return handle
 
+    def pause(self, process: Process) -> None:
+        """Nothing of it runs until it is resumed, as when its machine stands still."""
+        if process.held is None:
+            process.held = [h for h in self._ready if h.context.get(_process) is process]
+            self._ready[:] = [h for h in self._ready if h.context.get(_process) is not process]
+
+    def resume(self, process: Process) -> None:
+        """It goes on, with everything that has come due meanwhile."""
+        held, process.held = process.held or [], None
+        if not process.dead:
+            self._ready += held
+
     def kill(self, process: Process) -> None:
         """Nothing of it runs any more."""
         process.dead = True
+        self._buried += process.held or []
         # Kept until the end: what the garbage collector closes would run its `finally`.
         self._buried += [h for h in self._ready if h.context.get(_process) is process]
         self._corpses += asyncio.all_tasks(self)
@@ -187,7 +208,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         while timers and timers[0][0] <= self._now:
             handle = heapq.heappop(timers)[2]
             if not handle.gone:
-                self._ready.append(handle)
+                self._now_ready(handle)
 
     def reap(self) -> None:
         """End every task without letting time pass: the world is over."""

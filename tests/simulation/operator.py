@@ -1,17 +1,20 @@
-"""The person at the command line: stops who has traded enough, lowers targets, stops everything.
+"""The person at the command line: stops, pauses, starts, reloads, and stops who has traded enough.
 
-What was asked of a strategy service that died since is asked again of the next one.
+What was asked of a strategy service that died or was replaced since is asked again of the next one.
 """
 
+import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from otopilot.order import UserId
-from otopilot.rpc import Fault
-from strategy_service.config import StrategyConfig
+from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.state import StopMode
+from strategy_service.supervisor import Supervisor
 from tests.simulation.strategy_process import StrategyProcess
 
 if TYPE_CHECKING:
@@ -20,6 +23,23 @@ if TYPE_CHECKING:
 # After how many placements a user is stopped, and how.
 ENOUGH = (10, 10, 10, 14)
 WAYS = (StopMode.DRAIN, StopMode.CANCEL, StopMode.CANCEL, StopMode.FLATTEN)
+WITHIN_SECONDS = 22.0  # the wishes are drawn
+MOST_WISHES = 4
+GIVE_UP_SECONDS = 3.0  # what is refused for so long is not wished any more
+
+Call = Callable[[Supervisor], Coroutine[Any, Any, Any]]
+
+
+@dataclass
+class _Wish:
+    """Something to be asked of the strategy service, until it is done."""
+
+    at: float
+    name: str
+    call: Call
+    must: bool = False  # asked until it is taken
+    task: "asyncio.Task[Any] | None" = None
+    of: StrategyProcess | None = None
 
 
 class Operator:
@@ -28,24 +48,104 @@ class Operator:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self._dice = random.Random(f"{sim.name}/operator")
-        places = [(c.strategy_id, user) for c in sim.scenario.strategies for user in c.user_ids]
+        self._strategies = sim.scenario.strategies
+        places = [(c.strategy_id, user) for c in self._strategies for user in c.user_ids]
         self._ways = {place: (self._dice.choice(ENOUGH), self._dice.choice(WAYS)) for place in places}
-        self._asked: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], None] = {}
         self._of: StrategyProcess | None = None  # whom that was asked of
+        self._wishes: list[_Wish] = []
+        self._revision = 1
         self._lowered = False
+        for _ in range(self._dice.randint(0, MOST_WISHES)):
+            self._draw(self._dice.uniform(1.0, WITHIN_SECONDS))
+
+    # ------------------------------------------------------------------ what is drawn
+
+    def _draw(self, at: float) -> None:
+        """One thing somebody does, and undoes."""
+        dice, config = self._dice, self._dice.choice(self._strategies)
+        name, user = config.strategy_id, dice.choice(config.user_ids)
+        where = dice.choice((("", ""), (name, ""), (name, user), (name, user)))
+        back = at + dice.uniform(0.5, 5.0)
+        what = dice.choice(("pause", "stop", "stop", "settings", "leave"))
+        if what == "pause":
+            self._wish(at, f"pauses {where}", lambda s: _now(s.pause, *where, paused=True))
+            self._wish(back, f"resumes {where}", lambda s: _now(s.pause, *where, paused=False), must=True)
+        elif what == "stop":
+            mode = dice.choice(WAYS)
+            self._wish(at, f"stops {where} ({mode})", lambda s: s.stop(*where, mode))
+            for each in self._strategies if not where[0] else (config,):
+                self._wish(back, f"starts {each.strategy_id}", self._start(each.strategy_id), must=True)
+        elif what == "settings":
+            change = {
+                "buy_offset_percentage": Decimal(dice.choice(("0.2", "0.4"))),
+                "sell_profit_percentage": Decimal(dice.choice(("0.1", "0.4", "0.8"))),
+                "trade_interval_seconds": Decimal(dice.choice(("0.5", "1.5"))),
+            }
+            self._wish(at, f"changes {name}", lambda s: self._reload(s, name, change, None))
+        elif len(config.user_ids) > 1:
+            self._wish(at, f"takes {user} out of {name}", lambda s: self._reload(s, name, {}, user))
+            self._wish(back, f"puts {user} back", lambda s: self._reload(s, name, {}, None), must=True)
+
+    def _wish(self, at: float, name: str, call: Call, *, must: bool = False) -> None:
+        self._wishes.append(_Wish(at, name, call, must))
+
+    def _start(self, strategy_id: str) -> Call:
+        async def start(supervisor: Supervisor) -> None:
+            await supervisor.start(strategy_id)
+            # Who had traded enough goes on now, and is stopped again.
+            self._asked = {place: None for place in self._asked if place[0] != strategy_id}
+
+        return start
+
+    async def _reload(
+        self, supervisor: Supervisor, strategy_id: str, change: dict[str, Decimal], without: str | None
+    ) -> None:
+        """Other settings for a strategy, without one of its users or with all of them."""
+        whole = {config.strategy_id: config for config in self._sim.scenario.strategies}
+        self._strategies = tuple(
+            changed(whole[strategy_id], c, change, without) if c.strategy_id == strategy_id else c
+            for c in self._strategies
+        )
+        self._configure()
+        supervisor.reload()
+
+    def _configure(self) -> None:
+        self._revision += 1
+        self._sim.configure(self._sim.scenario.trading(f"r{self._revision}", self._strategies))
+
+    # ------------------------------------------------------------------ doing it
 
     def look(self) -> None:
         """Do what is due."""
         strategy = self._serving()
-        if strategy is not None and not self._lowered:
+        if strategy is None:
+            return
+        for wish in list(self._wishes):
+            if wish.at <= self._sim.loop.time():
+                self._see_to(wish, strategy)
+        if not self._lowered:
             self._stop_who_traded_enough(strategy)
+
+    def _see_to(self, wish: _Wish, strategy: StrategyProcess) -> None:
+        asked = wish.of is strategy and wish.task is not None
+        if asked and wish.task is not None and not wish.task.done():
+            return
+        refused = asked and wish.task is not None and wish.task.exception() is not None
+        if asked and not (refused and (wish.must or self._sim.loop.time() < wish.at + GIVE_UP_SECONDS)):
+            self._wishes.remove(wish)
+            return
+        if not asked:
+            self._sim.trace.add("operator", wish.name)
+        wish.of, wish.task = strategy, strategy.ask(wish.call(strategy.supervisor), wish.name)
+        wish.task.add_done_callback(_seen)
 
     def _serving(self) -> StrategyProcess | None:
         strategy = self._sim.strategy
         if strategy is None or strategy.dead:
             return None
         if strategy is not self._of:
-            self._of, self._asked = strategy, set()
+            self._of, self._asked = strategy, {}
         return strategy
 
     def _stop_who_traded_enough(self, strategy: StrategyProcess) -> None:
@@ -54,7 +154,7 @@ class Operator:
                 place = (config.strategy_id, user_id)
                 enough, mode = self._ways[place]
                 if place not in self._asked and self._sim.placements[config.venue, user_id] >= enough:
-                    self._asked.add(place)
+                    self._asked[place] = None
                     self._sim.trace.add("operator", f"stops {'/'.join(place)} ({mode})")
                     strategy.ask(strategy.supervisor.stop(*place, mode, wait=False), "stop")
 
@@ -68,13 +168,15 @@ class Operator:
             for config in sim.scenario.strategies:
                 if (row.venue, row.user_id) in {(config.venue, u) for u in config.user_ids}:
                     spent[config.strategy_id] += int(Decimal(row.quote))
-        targets = {c.strategy_id: self._target(c, spent[c.strategy_id]) for c in sim.scenario.strategies}
-        self._lowered = True
+        self._strategies = tuple(
+            replace(c, target_volume=self._target(c, spent[c.strategy_id])) for c in sim.scenario.strategies
+        )
+        self._lowered, self._wishes = True, []
         sim.trace.add("operator", "lowers the targets and starts everything")
-        sim.configure(sim.scenario.trading("r2", targets))
-        strategy = self._serving()
-        if strategy is not None:
-            strategy.ask(self._start(strategy), "start")
+        self._configure()
+        for config in self._strategies:
+            self._wish(0.0, f"starts {config.strategy_id}", self._start(config.strategy_id))
+        self._wish(0.0, "resumes everything", lambda s: _now(s.pause, paused=False))
 
     def _target(self, config: StrategyConfig, spent: int) -> Decimal:
         amount, whole = config.users[0].single_trade_amount_usdt, Decimal(spent)
@@ -82,18 +184,10 @@ class Operator:
             return round(whole / len(config.user_ids) + amount * self._dice.choice((Decimal("0.5"), 1, 2)), 1)
         return round(whole + amount * self._dice.randint(1, 6), 1)
 
-    async def _start(self, strategy: StrategyProcess) -> None:
-        """One after the other: one that ends on its way keeps no other from starting."""
-        for config in self._sim.scenario.strategies:
-            try:
-                await strategy.supervisor.start(config.strategy_id)
-            except Fault as fault:
-                self._sim.trace.add("operator", f"{config.strategy_id} not started: {fault.reason}")
-
     def everybody_ended(self) -> bool:
         """Has nobody anything to do any more?"""
         strategy = self._serving()
-        if strategy is None:
+        if strategy is None or self._wishes:
             return False
         return all(status.ended_at is not None for status in strategy.supervisor.statuses())
 
@@ -117,3 +211,27 @@ class Operator:
             for user in status.users
         ]
         return "; ".join(users)
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    """A refusal is looked at later, unless the run is over before."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _now(call: Callable[..., Any], *args: Any, **more: Any) -> None:
+    call(*args, **more)
+
+
+def changed(
+    whole: StrategyConfig, now: StrategyConfig, change: dict[str, Decimal], without: str | None
+) -> StrategyConfig:
+    """The strategy with all its users but one, as they are now or with other settings."""
+    known = {user.user_id: user for user in (*whole.users, *now.users)}
+    users = tuple(_with(known[user_id], change) for user_id in whole.user_ids if user_id != without)
+    kept = {f.name: getattr(now, f.name) for f in fields(now)}
+    return StrategyConfig(**(kept | {"users": users, "user_ids": tuple(user.user_id for user in users)}))
+
+
+def _with(user: UserSettings, change: dict[str, Decimal]) -> UserSettings:
+    return UserSettings(**({f.name: getattr(user, f.name) for f in fields(user)} | change))

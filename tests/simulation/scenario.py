@@ -64,16 +64,12 @@ class Scenario:
         pairs = {(s.venue, user): None for s in self.strategies for user in s.user_ids}
         return list(pairs)
 
-    def trading(self, revision: str, targets: dict[str, D] | None = None) -> TradingConfig:
-        """The trading configuration, perhaps with other targets."""
-        strategies = tuple(
-            _with_target(s, targets[s.strategy_id]) if targets and s.strategy_id in targets else s
-            for s in self.strategies
-        )
+    def trading(self, revision: str, strategies: "tuple[StrategyConfig, ...] | None" = None) -> TradingConfig:
+        """The trading configuration, perhaps with changed strategies."""
         return TradingConfig(
             path="trading_config.yaml",
             revision=revision,
-            strategies=strategies,
+            strategies=strategies or self.strategies,
             max_concurrent_users=self.places,
         )
 
@@ -154,11 +150,6 @@ def _strategy(dice: random.Random, strategy_id: str, symbol: str, users: tuple[s
         user_ids=users,
         users=tuple(UserSettings(user, strategy_id, **settings) for user in users),
     )
-
-
-def _with_target(strategy: StrategyConfig, target: D) -> StrategyConfig:
-    fields = {name: getattr(strategy, name) for name in StrategyConfig.__dataclass_fields__}
-    return StrategyConfig(**(fields | {"target_volume": target}))
 
 
 def _exchange(dice: random.Random) -> Config:

@@ -26,7 +26,7 @@ from tests.simulation.clock import SimClock
 from tests.simulation.course import Course
 from tests.simulation.exchange import SimExchange
 from tests.simulation.journal_view import JournalView
-from tests.simulation.loop import Livelock, SimLoop
+from tests.simulation.loop import Livelock, Process, SimLoop
 from tests.simulation.network import Network, Sent
 from tests.simulation.order_process import OrderProcess
 from tests.simulation.profiles import Profile
@@ -47,6 +47,7 @@ class Simulation:
         directory: Path,
         echo: Callable[[str], None] | None = None,
         scenario: Scenario | None = None,
+        course: type[Course] = Course,
     ) -> None:
         self.name = f"{seed}/{profile.name}"
         self.scenario = scenario or draw(seed, profile)
@@ -59,6 +60,7 @@ class Simulation:
         self.dice = random.Random(f"{self.name}/controller")
         self.order: OrderProcess | None = None
         self.strategy: StrategyProcess | None = None
+        self.zombies: list[StrategyProcess] = []  # replaced, and alive
         self.config = self.scenario.trading("r1")
         self.placements: Counter[tuple[Venue, str]] = Counter()
         self.asks: dict[str, Ask] = {}
@@ -72,7 +74,7 @@ class Simulation:
         self.network.on_ban_heard.append(self._ban_heard)
         self.loop.after_step = self._stepped
         self.at_step: dict[int, Callable[[], None]] = {}
-        self.course = Course(self)
+        self.course = course(self)
 
     # ------------------------------------------------------------------ what the checkers hear
 
@@ -192,7 +194,8 @@ class Simulation:
         self._starts += 1
         seed = f"{self.name}/strategy/{self._starts}"
         clock = SimClock(self.loop, self.scenario.start, seed)
-        self.strategy = StrategyProcess(self, clock, self.directory / "runs.db", self.config, seed)
+        table = self.directory / f"runs{len(self.zombies)}.db"
+        self.strategy = StrategyProcess(self, clock, table, self.config, seed)
         self.trace.add("strategy", "starts")
         self.strategy.start()
 
@@ -203,6 +206,22 @@ class Simulation:
         self.trace.add("strategy", "killed")
         self.strategy.kill()
         self.network.after(self.dice.choice((0.05, 0.05, 0.5, 3.0)), self.start_strategy)
+
+    def replace_strategy(self, seconds: float) -> None:
+        """Its machine stands still, another one takes over with a run table of its own; then it wakes."""
+        if self.strategy is None or self.strategy.dead:
+            return
+        self.trace.add("strategy", f"stands still for {seconds:.1f} s, and is replaced")
+        zombie = self.strategy
+        self.zombies.append(zombie)
+        self.pause(zombie.process, seconds)
+        self.start_strategy()
+
+    def pause(self, process: Process, seconds: float) -> None:
+        """A machine stands still for a while."""
+        self.trace.add("nature", f"{process.name} stands still for {seconds:.1f} s")
+        self.loop.pause(process)
+        self.network.after(seconds, self.loop.resume, process)
 
     def listen(self) -> None:
         """Only those that override something are asked each time."""
@@ -230,8 +249,9 @@ class Simulation:
                 with ExitStack() as stack:
                     if self.order is not None:
                         stack.callback(self.order.store.close)
-                    if self.strategy is not None and not self.strategy.dead:
-                        stack.callback(self.strategy.runs.close)
+                    for strategy in (*self.zombies, self.strategy):
+                        if strategy is not None and not strategy.dead:
+                            stack.callback(strategy.runs.close)
 
 
 class Outcome:

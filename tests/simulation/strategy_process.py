@@ -76,4 +76,4 @@ class StrategyProcess:
         """As kill -9 does it."""
         self.dead = True
         self._sim.loop.kill(self.process)
-        self.runs.close()
+        self.runs._db.close()  # nothing more is written
