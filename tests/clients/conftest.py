@@ -12,6 +12,8 @@ import pytest
 
 from tests.clients.venue import Keys, Venue, running
 
+pytest.register_assert_rewrite("tests.clients.books")
+
 Refused = Callable[[type[Exception]], AbstractContextManager[pytest.ExceptionInfo[Any]]]
 Cells = dict[str, dict[str, str]]
 

@@ -29,6 +29,10 @@ from cryptography.hazmat.primitives.serialization import (
 ROOT = Path(__file__).resolve().parents[2]
 # Where the prices are pinned; the house quotes a dollar (a few cents for BNB) around them.
 BTC, BNB = 100_000, 800
+PRICES = {"BTCUSDT": BTC, "BNBUSDT": BNB}
+# A path that stands at its start and ticks once in the life of a test, and quotes that nobody eats up.
+STANDING = {"amplitude_percent": "0", "tick_interval_seconds": "3600"}
+DEEP = {"levels": "20", "level_notional": "100000"}
 # Inside the spread and above what the house prints at: nobody but its owner takes an order there.
 UNTRADED = "100000.50"
 USDT = 20_000
@@ -100,10 +104,18 @@ class Venue:
 
 
 @contextmanager
-def running(directory: Path, **spot: int) -> Iterator[Venue]:
-    """Start a paper exchange with these settings changed, and end it."""
+def running(directory: Path, still: bool = False, **spot: int) -> Iterator[Venue]:
+    """Start a paper exchange with these settings changed, and end it.
+
+    `still`: after its first quotes the house does nothing more, so only what clients do moves the books.
+    """
     config = yaml.load((ROOT / "config" / "paper.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     config["spot"] |= {name: str(value) for name, value in spot.items()}
+    if still:
+        for instrument in config["instruments"]:
+            start = PRICES.get(instrument["symbol"], instrument["path"]["start"])
+            instrument["path"] = {"kind": "swing", "start": str(start)} | STANDING
+            instrument["house"] |= DEEP
     (directory / "paper.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     command = [sys.executable, "-m", "paper_exchange", "--port", "0"]
     command += ["--config", str(directory / "paper.yaml"), "--data-dir", str(directory / "world")]
@@ -113,8 +125,8 @@ def running(directory: Path, **spot: int) -> Iterator[Venue]:
             first = process.stdout.readline().split()
             assert first[:2] == ["paper-exchange", "ready"], first
             venue = Venue(int(first[2].removeprefix("port=")))
-            venue.pin("BTCUSDT", BTC)
-            venue.pin("BNBUSDT", BNB)
+            for symbol, price in PRICES.items():
+                venue.pin(symbol, price)
             yield venue
         finally:
             process.terminate()
