@@ -1,7 +1,7 @@
-"""Binance Spot by API keys: the venue port over REST, with user data over the WebSocket API.
+"""Binance Spot by API keys: the venue port over the WS API and REST.
 
-Owns the caches of rules and last prices and the venue's measured clock. Every spelling is in
-spot_parse. An OTO is sent as OPO where the symbol allows it, so the SELL takes what was received.
+Owns the caches of rules and last prices, the venue's measured clock, the pool of connections for
+orders and those for user data. What the wire says is read in spot_parse, spot_rules and spot_answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,10 +27,11 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import Kept, before_sending, read_world
-from order_service.venues.spot_answers import order_counts
+from order_service.venues.spot_calls import SpotCalls
 from order_service.venues.spot_rest import SpotRest
-from order_service.venues.spot_rules import Rules, placement, rules
+from order_service.venues.spot_rules import CANCEL, STATUS, Rules, placement, rules
 from order_service.venues.spot_user_data import UserData
+from order_service.venues.ws_pool import CONNECTIONS, WsPool
 from otopilot.clock import Clock, to_ms
 from otopilot.instrument import Instrument, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
@@ -60,10 +61,13 @@ class SpotVenue:
         ws_api_url: str,
         world_url: str | None = None,
         recv_window_ms: int = 2000,
+        order_connections: int = CONNECTIONS,
     ) -> None:
         self._transport = transport
         self.clock = clock
         self.rest = SpotRest(transport, clock, rest_url, recv_window_ms)
+        self.pool = WsPool(transport, clock, ws_api_url, order_connections)
+        self.calls = SpotCalls(self.rest, self.pool)
         self.user_data = UserData(
             transport, clock, ws_api_url, lambda credential: self.rest.ws_params(credential, {})
         )
@@ -138,6 +142,7 @@ class SpotVenue:
     async def aclose(self) -> None:
         """Close every connection."""
         await self.user_data.aclose()
+        await self.pool.aclose()
         await self._transport.aclose()
 
     def _kept_rules(self, symbol: str) -> Kept[Rules]:
@@ -162,18 +167,17 @@ class SpotAccount:
     async def place(self, order: Order) -> Placed:
         """Send an order, once (see the port)."""
         known = await before_sending(self._venue.known_rules(order.symbol))
-        path, params = placement(order, known)
+        call, params = placement(order, known)
         counts: dict[int, int] = {}
         try:
-            placed = await self._venue.rest.send(
+            placed = await self._venue.calls.send(
                 self._credential,
-                "POST",
-                path,
+                call,
                 params,
                 lambda answer: spot.placed(order, answer, self._venue.clock.now()),
                 at=order.submitted_at,
                 not_after=order.submitted_at + SEND_WITHIN,
-                heard=lambda headers: counts.update(order_counts(headers)),
+                counts=counts.update,
             )
         except VenueRefused as refusal:
             if refusal.code == "filter":
@@ -187,10 +191,9 @@ class SpotAccount:
         Both shapes of the answer, an order and a list, say the same: done.
         """
         params = {**_address(order, role), "newClientOrderId": f"o{order.order_id}c"}
-        await self._venue.rest.send(
+        await self._venue.calls.send(
             self._credential,
-            "DELETE",
-            "/api/v3/order",
+            CANCEL,
             params,
             lambda answer: row_of(answer, "answer"),
             at=self._venue.clock.now(),
@@ -210,8 +213,11 @@ class SpotAccount:
     async def look_up(self, order: Order, role: LegRole) -> VenueOrder | None:
         """One leg by the venue's id, else by our client id."""
         try:
-            return await self._get(
-                "/api/v3/order", _address(order, role), lambda answer: spot.order(row_of(answer, "order"))
+            return await self._venue.calls.ask(
+                self._credential,
+                STATUS,
+                _address(order, role),
+                lambda answer: spot.order(row_of(answer, "order")),
             )
         except VenueRefused as error:
             if error.code == "no_such_order":
@@ -243,6 +249,7 @@ class SpotAccount:
 
     async def run_stream(self, sink: StreamSink) -> None:
         """Keep the user data subscription up until cancelled."""
+        self._venue.pool.start()
         await self._venue.user_data.run(self._credential, sink)
 
     async def _get(self, path: str, params: Mapping[str, str], parse: Callable[[Any], T]) -> T:

@@ -5,7 +5,7 @@ time plus the measured offset; the venue refuses any that are older than recvWin
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -46,6 +46,15 @@ class ServerClock:
     def distrust(self) -> None:
         """The venue refused a timestamp: measure again before the next one."""
         self._offset_ms = None
+
+    async def watch(self, call: Awaitable[T]) -> T:
+        """The call's answer; one that refuses a timestamp makes the clock be measured anew."""
+        try:
+            return await call
+        except VenueRefused as error:
+            if error.code == "clock":
+                self.distrust()
+            raise
 
     async def offset_ms(self, *, any_age: bool = False) -> int:
         """The offset in ms, measured within the last minute; `any_age` takes a trusted older one at once."""
@@ -120,7 +129,8 @@ class SpotRest:
             at_ms = to_ms(self._clock.now()) + await self.server_clock.offset_ms()
             query = self._signed(credential, params, at_ms)
             headers = credential.headers()
-            return await self._exchange("GET", f"{path}?{query}", headers, b"", parse, READ_SECONDS)
+            read = self._exchange("GET", f"{path}?{query}", headers, b"", parse, READ_SECONDS)
+            return await self.server_clock.watch(read)
 
         return await repeat(once)
 
@@ -145,7 +155,9 @@ class SpotRest:
             body = signed.encode()
         else:
             path = f"{path}?{signed}"
-        return await self._exchange(method, path, headers, body, parse, SEND_SECONDS, not_after, heard)
+        return await self.server_clock.watch(
+            self._exchange(method, path, headers, body, parse, SEND_SECONDS, not_after, heard)
+        )
 
     async def ws_params(
         self, credential: Credential, params: Mapping[str, str], at: datetime | None = None
@@ -192,10 +204,6 @@ class SpotRest:
             heard(response.headers)
         try:
             return parse(answer_of(response, self._clock.now()))
-        except VenueRefused as error:
-            if error.code == "clock":
-                self.server_clock.distrust()
-            raise
         except Unreadable as error:
             raise VenueSilent("unreadable", str(error)) from error
 

@@ -29,6 +29,21 @@ from otopilot.order import Leg, Order
 Params = dict[str, str]
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A call about an order, as the WS API and as REST name it."""
+
+    method: str
+    verb: str
+    path: str
+
+
+PLACE = Call("order.place", "POST", "/api/v3/order")
+PLACE_OTO = Call("orderList.place.oto", "POST", "/api/v3/orderList/oto")
+PLACE_OPO = Call("orderList.place.opo", "POST", "/api/v3/orderList/opo")
+CANCEL = Call("order.cancel", "DELETE", "/api/v3/order")
+STATUS = Call("order.status", "GET", "/api/v3/order")
+
+
 class Rules(msgspec.Struct, frozen=True):
     """A symbol's rules, and what the port has no word for."""
 
@@ -36,14 +51,14 @@ class Rules(msgspec.Struct, frozen=True):
     expire_taker: bool  # may orders ask for self-trade prevention EXPIRE_TAKER?
 
 
-def placement(order: Order, rules: Rules) -> tuple[str, Params]:
-    """Path and parameters that place an order: single, OPO where allowed, else OTO."""
+def placement(order: Order, rules: Rules) -> tuple[Call, Params]:
+    """The call and its parameters that place an order: single, OPO where allowed, else OTO."""
     params: Params = {"symbol": order.symbol}
     if rules.expire_taker:
         params["selfTradePreventionMode"] = "EXPIRE_TAKER"
     working, pending = order.working, order.pending
     if pending is None:
-        return "/api/v3/order", params | {
+        return PLACE, params | {
             "side": working.side.name,
             "type": "LIMIT",
             "timeInForce": "GTC",
@@ -57,8 +72,8 @@ def placement(order: Order, rules: Rules) -> tuple[str, Params]:
     sides = (working.side, pending.side)
     if rules.instrument.opo_allowed and sides == (Side.BUY, Side.SELL):
         del params["pendingQuantity"]  # the SELL takes what was received (architecture 5.10)
-        return "/api/v3/orderList/opo", params
-    return "/api/v3/orderList/oto", params
+        return PLACE_OPO, params
+    return PLACE_OTO, params
 
 
 def _leg_params(prefix: str, leg: Leg) -> Params:

@@ -111,6 +111,8 @@ class _User:
 class _Line(WsLine):
     """Up to so many users, the connection they are on, and the one before while they move."""
 
+    most_unreadable = 20  # a lost event is found by a sweep; hundreds of users are not cut off for it
+
     def __init__(self, transport: Transport, clock: Clock, url: str, tasks: TaskOwner) -> None:
         super().__init__(transport, clock, url, tasks)
         self.users: dict[_User, None] = {}

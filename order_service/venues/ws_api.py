@@ -19,8 +19,8 @@ from otopilot.clock import Clock
 
 T = TypeVar("T")
 
+NO_CONNECTION = "no_connection"  # nothing was written: another path may have it
 MOST_IN_FLIGHT = 1000
-MOST_UNREADABLE = 20  # frames that are no answer and no event, until the connection is given up
 
 # An answer's used weight, its orders counted by the seconds of their windows, and a ban it pronounces.
 Heard = Callable[[int | None, RateLimited | None], None]
@@ -46,13 +46,16 @@ class WsApi:
         *,
         on_event: "Callable[[WsApi, str, Row], None]",
         heard: Heard,
+        most_unreadable: int = 0,
     ) -> None:
+        """`most_unreadable` frames that are no answer and no event are passed over before it is given up."""
         self._socket = socket
         self._clock = clock
         self._on_event = on_event  # told the subscription's number, "" when there is none, and the event
         self._heard = heard
         self._requests: dict[str, _Request] = {}
         self._count = 0
+        self._most_unreadable = most_unreadable
         self._unreadable = 0
         self.ended: VenueError | None = None
 
@@ -98,7 +101,7 @@ class WsApi:
         can be believed; else what the answer proves. `counts` hears the account's order counts.
         """
         if self.ended is not None or len(self._requests) >= MOST_IN_FLIGHT:
-            raise VenueNotReached("connection", "not sent: no connection to the WS API")
+            raise VenueNotReached(NO_CONNECTION, "not sent: no connection to the WS API")
         if not_after is not None and self._clock.now() > not_after:
             raise VenueNotReached("too_late", "older than allowed when it would have left")
         self._count += 1
@@ -132,7 +135,7 @@ class WsApi:
         await self._socket.close()
 
     def _take(self, frame: str) -> None:
-        """One frame. What cannot be read concerns nobody that could be named: it is counted."""
+        """One frame. What cannot be read may have been anybody's answer or event."""
         try:
             message = row_of(decode(frame), "frame")
             event = message.get("event")
@@ -144,7 +147,7 @@ class WsApi:
         except Unreadable as error:
             self._unreadable += 1
             _log.warning("unreadable frame", why=str(error), count=self._unreadable)
-            if self._unreadable >= MOST_UNREADABLE:
+            if self._unreadable > self._most_unreadable:
                 raise VenueSilent("unreadable", f"{self._unreadable} frames could not be read") from None
 
     def _answered(self, message: Row) -> None:

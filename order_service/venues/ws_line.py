@@ -36,6 +36,8 @@ class WsLine:
 
     # What a connection is for.
 
+    most_unreadable = 0  # frames in its life: a request in flight whose answer it may be is not kept waiting
+
     def came_up(self, api: WsApi) -> None:
         """It is the current one from now on."""
 
@@ -95,7 +97,13 @@ class WsLine:
 
     async def _open(self) -> tuple[WsApi, asyncio.Event]:
         socket = await self._transport.connect(self._url)
-        api = WsApi(socket, self._clock, on_event=self._hear, heard=self._transport.heard)
+        api = WsApi(
+            socket,
+            self._clock,
+            on_event=self._hear,
+            heard=self._transport.heard,
+            most_unreadable=self.most_unreadable,
+        )
         leave = self._leave[api] = asyncio.Event()
         self._tasks.spawn(self._read(api), "read WS API")
         return api, leave

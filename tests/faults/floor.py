@@ -47,7 +47,7 @@ class Line:
         self._world = world
         self._clock = clock
         self._under_way: set[asyncio.Task[Response]] = set()
-        self.sent: list[str] = []  # method and path of whatever left
+        self.sent: list[str] = []  # method and path, or the WS API's method, of whatever left
 
     def now_ms(self) -> int:
         return to_ms(self._clock.now())
@@ -94,7 +94,7 @@ class Line:
         request = Request("GET", urlsplit(url).path, urlsplit(url).query, remote=REMOTE)
         if refused := self._world.refuse(request, self.now_ms()):
             raise VenueNotReached("connection", f"WebSocket: {refused.status}")
-        return LineSocket(self._world, request, self.now_ms)
+        return LineSocket(self._world, request, self.now_ms, self.sent)
 
     def heard(self, used_weight: int | None, ban: port.RateLimited | None) -> None:
         """The gate in front keeps the budget."""
@@ -106,9 +106,10 @@ class Line:
 class LineSocket:
     """The port's Socket over the World's own streams."""
 
-    def __init__(self, world: World, request: Request, now_ms: Callable[[], int]) -> None:
+    def __init__(self, world: World, request: Request, now_ms: Callable[[], int], sent: list[str]) -> None:
         self._world = world
         self._now_ms = now_ms
+        self._sent = sent
         self._frames: asyncio.Queue[bytes] = asyncio.Queue()
         self._connection = world.connect(request, self._frames.put_nowait)
         assert self._connection is not None, request.path
@@ -116,6 +117,7 @@ class LineSocket:
     async def send(self, text: str) -> None:
         if self._connection is None:
             raise VenueSilent("connection", "WebSocket: closed")
+        self._sent.append(f"WS {json.loads(text)['method']}")
         self._world.receive(self._connection, text, self._now_ms())
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -130,6 +132,7 @@ class LineSocket:
         if self._connection is not None:
             self._world.disconnect(self._connection)
             self._connection = None
+            self._frames.put_nowait(HANG_UP)
 
 
 class Gate:

@@ -1,5 +1,6 @@
 """Rows 1 to 8, 14, 19, 57, 60: what befalls a request, proven with the real adapters on both venues."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from otopilot.order import LegStatus, OrderState, RejectionKind
 from otopilot.position import UserState
 from tests.faults.floor import Floor
 from tests.virtual_loop import virtual
+
+# A request that places, on any path of any venue.
+PLACEMENT = re.compile(r"^POST .*(place|/orderList/o|/order$)|^WS .*place")
 
 BOTH = pytest.mark.parametrize("venue", list(Venue))
 
@@ -47,8 +51,7 @@ def test_rows_01_02_03_57_silence_is_resolved_by_proof_and_nothing_is_sent_again
                 assert order.rejection is not None
                 assert order.rejection.kind is RejectionKind.ABSENT
             assert floor.accepted() == int(lives)
-            placed = [sent for sent in floor.line.sent if sent.startswith("POST") and "place" in sent]
-            placed += [sent for sent in floor.line.sent if "/orderList/o" in sent and sent[0] == "P"]
+            placed = [sent for sent in floor.line.sent if PLACEMENT.search(sent)]
             assert len(placed) == 1
             assert (await floor.agree()).figures["doubled"] == 0
 

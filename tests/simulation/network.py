@@ -2,17 +2,18 @@
 
 A request that has left arrives, or not, whatever becomes of its sender. What goes wrong with it is
 drawn when it leaves: lost before or after, answered late, answered with an error before or after
-the exchange acted, answered from an old reading, held up by the engine, banned at the door. The
-user streams' sockets are in sockets.py.
+the exchange acted, answered from an old reading, held up by the engine, banned at the door. Requests
+over a WebSocket meet the same (`send_frame`); the sockets themselves are in sockets.py.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from order_service.venues import port
 from order_service.venues.port import VenueNotReached, VenueSilent
@@ -34,6 +35,16 @@ PLACES = (
     "/api/v3/orderList/oto",
     "/api/v3/orderList/opo",
 )
+
+
+# The WS API's calls about orders, as REST names them: what is on the wire is read in one spelling.
+TWINS = {
+    "order.place": ("POST", "/api/v3/order"),
+    "orderList.place.oto": ("POST", "/api/v3/orderList/oto"),
+    "orderList.place.opo": ("POST", "/api/v3/orderList/opo"),
+    "order.cancel": ("DELETE", "/api/v3/order"),
+    "order.status": ("GET", "/api/v3/order"),
+}
 
 
 class Sent:
@@ -77,6 +88,7 @@ class Network:
         self._count = 0
         self._readings: dict[str, tuple[float, Response]] = {}
         self._under_way: dict[int, tuple[Any, Sent]] = {}
+        self._frames: dict[int, tuple[Any, Callable[[], None]]] = {}
 
     def chance(self, name: str) -> bool:
         """Does this kind of trouble strike now?"""
@@ -100,6 +112,10 @@ class Network:
             if timer.when() > self.loop.time() + 1:
                 timer.cancel()
                 self._later(0.5, sent, None, held=False)
+        for number, (timer, deliver) in list(self._frames.items()):
+            if timer.when() > self.loop.time() + 1:
+                timer.cancel()
+                self._frame_later(0.5, number, deliver)
 
     # ------------------------------------------------------------------ requests
 
@@ -132,6 +148,58 @@ class Network:
         else:
             self._later(arrives, sent, answer, held=False)
         return sent
+
+    # ------------------------------------------------------------------ requests over a socket
+
+    def send_frame(self, socket: SimSocket, asked: Mapping[str, Any], text: str) -> None:
+        """One has left on a socket; `socket` gets its answer, or not."""
+        self._count += 1
+        now = self.loop.time()
+        sent = Sent(self._count, _twin(asked), Venue.SPOT, now, now)
+        for heard in self.on_sent:
+            heard(sent)
+        fate = sent.fate = self._fate(sent)
+        if fate or sent.places:
+            self.trace.add("net", f"ws {sent} {fate}")
+        number = str(asked["id"])
+        if fate in ("lost", "out"):
+            if self.dice.random() < 0.5:
+                self.after(self.dice.choice((0.01, 3.0)), socket.cut)
+        elif fate == "late":
+            assert self.profile is not None
+            seconds = self.dice.uniform(0.5, self.profile.latest_seconds)
+            socket.expect(number, "unheard", sent)
+            self._frame_later(seconds, sent.number, lambda: socket.deliver(text))
+        elif fate in ("503", "502"):
+            socket.say(self.latency() * 2, _error(number, int(fate), -1008))
+        elif fate == "banned":
+            self._refuse_frame(socket, number, sent)
+        else:
+            socket.expect(number, fate, sent)
+            self._frame_later(self.latency(), sent.number, lambda: socket.deliver(text))
+
+    def _frame_later(self, seconds: float, number: int, deliver: Callable[[], None]) -> None:
+        def arrive() -> None:
+            self._frames.pop(number, None)
+            deliver()
+
+        self._frames[number] = (self.after(seconds, arrive), arrive)
+
+    def _refuse_frame(self, socket: SimSocket, number: str, sent: Sent) -> None:
+        until, status = self.bans[sent.venue]
+        back = self.latency() * 2
+        left = max(1, round(until - self.loop.time() - back + 0.5))
+
+        def tell() -> None:
+            for heard in self.on_ban_heard:
+                heard(sent.venue, self.loop.time() + left)
+            now_ms = self.exchange.now_ms()
+            data = {"serverTime": now_ms, "retryAfter": now_ms + left * 1000}
+            socket.say(0.0, _error(number, status, -1003, **data))
+            if status == 418:
+                self.after(0.001, socket.cut)
+
+        self.after(back, tell)
 
     def _fate(self, sent: Sent) -> str:
         now, venue = self.loop.time(), sent.venue
@@ -288,6 +356,28 @@ class SimTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         self.closed = True
+
+
+def _twin(asked: Mapping[str, Any]) -> Request:
+    """A WS API request as REST would have sent it, without its signature."""
+    method, path = TWINS[asked["method"]]
+    params = {name: str(value) for name, value in asked["params"].items() if name != "signature"}
+    key = params.pop("apiKey")
+    coded = urlencode(params)
+    return Request(
+        method=method,
+        path=path,
+        query_string="" if method == "POST" else coded,
+        headers={"x-mbx-apikey": key},
+        body=coded.encode() if method == "POST" else b"",
+        remote="10.0.0.1",
+    )
+
+
+def _error(number: str, status: int, code: int, **data: int) -> bytes:
+    """The WS API's answer of refusal."""
+    error = {"code": code, "msg": "gateway"} | ({"data": data} if data else {})
+    return json.dumps({"id": number, "status": status, "error": error}).encode()
 
 
 def _key(request: Request) -> str:

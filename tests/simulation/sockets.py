@@ -1,6 +1,10 @@
-"""A WebSocket to the exchange over the bad line: frames get lost, doubled, late; sockets get cut."""
+"""A WebSocket to the exchange over the bad line: frames get lost, doubled, late; sockets get cut.
+
+Pushed frames are drawn for one by one. An answer to a request about orders has its request's fate.
+"""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +14,7 @@ from paper_exchange.http import Request
 from paper_exchange.streams import HANG_UP
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Network
+    from tests.simulation.network import Network, Sent
 
 NOTICED_SECONDS = 30.0  # until a half-open socket is given up by its heartbeat
 
@@ -29,6 +33,7 @@ class SimSocket:
         )
         assert self._connection is not None, path
         self._subscribed = False  # the acknowledgement of a subscription passes
+        self._answers: dict[str, Sent] = {}  # to come, by the request's id
         network.sockets.append(self)
 
     # ------------------------------------------------------------------ the port
@@ -37,7 +42,11 @@ class SimSocket:
         """Send a text frame."""
         if self._closed:
             raise VenueSilent("connection", "WebSocket: closed")
-        self._network.after(self._network.latency(), self._deliver, text)
+        asked = json.loads(text)
+        if str(asked.get("method", "")).startswith(("order.", "orderList.")):
+            self._network.send_frame(self, asked, text)
+        else:
+            self._network.after(self._network.latency(), self.deliver, text)
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self
@@ -69,7 +78,17 @@ class SimSocket:
         else:
             self._network.after(NOTICED_SECONDS, self._end)
 
-    def _deliver(self, text: str) -> None:
+    def expect(self, number: str, fate: str, sent: "Sent") -> None:
+        """The answer of that number is to meet this."""
+        sent.fate = fate
+        self._answers[number] = sent
+
+    def say(self, seconds: float, frame: bytes) -> None:
+        """A frame that the exchange never sent."""
+        self._network.after(seconds, self._take, frame)
+
+    def deliver(self, text: str) -> None:
+        """A frame of the client's arrives, if the exchange still has the connection."""
         if self._connection is not None:
             exchange = self._network.exchange
             exchange.world.receive(self._connection, text, exchange.now_ms())
@@ -79,6 +98,9 @@ class SimSocket:
         network = self._network
         if frame == HANG_UP:
             network.after(network.latency(), self._end)
+            return
+        if self._answers and (sent := self._answered(frame)) is not None:
+            self._answer(sent, frame)
             return
         pushed = self._subscribed
         self._subscribed = True
@@ -92,6 +114,26 @@ class SimSocket:
         for _ in range(2 if pushed and network.chance("frame_twice") else 1):
             network.loop.call_at(self._newest, self._take, frame, context=network.context)
             self._newest += 1e-6
+
+    def _answered(self, frame: bytes) -> "Sent | None":
+        return self._answers.pop(str(json.loads(frame).get("id")), None)
+
+    def _answer(self, sent: "Sent", frame: bytes) -> None:
+        network, back = self._network, self._network.latency()
+        if sent.places:
+            network.trace.add("exchange", f"#{sent.number} answers {frame.decode()[:160]}")
+        if sent.fate == "unheard":
+            if network.dice.random() < 0.5:
+                network.after(back, self.cut)
+            return
+        if sent.fate == "error after":
+            row = {"id": json.loads(frame)["id"], "status": network.dice.choice((500, 503, 504))}
+            frame = json.dumps(row | {"error": {"code": -1007, "msg": "gateway"}}).encode()
+        elif sent.fate == "garbage":
+            frame = frame[: len(frame) // 2]
+        elif sent.fate == "late answer":
+            back += network.dice.uniform(1.0, 9.0)
+        network.after(back, self._take, frame)
 
     def _take(self, frame: bytes) -> None:
         if not self._closed:

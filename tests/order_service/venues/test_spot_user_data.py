@@ -26,7 +26,7 @@ from otopilot.clock import to_ms
 from otopilot.instrument import Venue
 from otopilot.order import Fee, LegStatus
 from tests.order_service.venues.fakes import fixture
-from tests.order_service.venues.ws_fakes import SUBSCRIBE, URL, FakeWsApi, Frame, Key, Wire, no, subscribe
+from tests.order_service.venues.ws_fakes import SUBSCRIBE, FakeWsApi, Frame, Key, Wire, no, subscribe
 from tests.virtual_loop import virtual
 
 MONEY = {"e": "outboundAccountPosition", "E": 1, "u": 1, "B": []}
@@ -358,8 +358,7 @@ async def test_a_mass_disconnect_comes_back_within_the_limits_and_asks_nothing_d
     clock = api.clock
     budget = RateBudget(Venue.SPOT, clock, limits.spot())
     gate = GatedTransport(api, budget, clock)
-    venue = SpotVenue(gate, clock, rest_url="https://spot", ws_api_url=URL)
-    async with users_of(api, venue) as users:
+    async with users_of(api, api.venue(transport=gate)) as users:
         users.start(*NAMES)
         await asyncio.sleep(200)
         assert users.up() == 1000

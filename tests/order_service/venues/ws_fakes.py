@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from order_service.venues.binance_spot import SpotVenue
-from order_service.venues.port import RateLimited, Response, VenueNotReached, VenueSilent
+from order_service.venues.port import RateLimited, Response, Transport, VenueNotReached, VenueSilent
 from otopilot.clock import to_ms
 from tests.order_service.venues.fakes import reply
 from tests.virtual_loop import VirtualClock
@@ -90,9 +90,15 @@ class FakeWsApi:
         """Sockets that stand."""
         return [wire for wire in self.wires if wire.open]
 
-    def venue(self) -> SpotVenue:
+    def venue(self, order_connections: int = 0, transport: Transport | None = None) -> SpotVenue:
         """The adapter on it."""
-        return SpotVenue(self, self.clock, rest_url="https://spot", ws_api_url=URL)
+        return SpotVenue(
+            transport or self,
+            self.clock,
+            rest_url="https://spot",
+            ws_api_url=URL,
+            order_connections=order_connections,
+        )
 
     async def request(
         self,
