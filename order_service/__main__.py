@@ -56,7 +56,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         journal.look_at_space()
         tasks.spawn(journal.watch_disk(), "journal watch")
         live = settings.mode == "live"
-        transport = binance.live_transport(clock) if live else binance.paper_transport(settings, clock)
+        transport = (
+            binance.live_transport(settings, clock) if live else binance.paper_transport(settings, clock)
+        )
         stack.push_async_callback(transport.aclose)
         make = binance.live_venues if live else binance.paper_venues
         limits = binance.limits(settings)

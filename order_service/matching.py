@@ -27,7 +27,7 @@ from otopilot.order import (
 )
 
 LOOK_BACK = timedelta(seconds=5)  # a venue's clock may be behind ours
-OUR_CLIENT_ID = re.compile(r"o([0-9a-f]{16})([wp])")
+OUR_CLIENT_ID = re.compile(r"o([0-9a-f]{16})([wpc])")
 
 
 def owner(books: Books, venue: Venue, user_id: UserId, fact: VenueOrder) -> tuple[OrderId, LegRole] | None:
@@ -42,8 +42,16 @@ def owner(books: Books, venue: Venue, user_id: UserId, fact: VenueOrder) -> tupl
     # Ours = in the journal; an id of our form that it lacks is somebody's, not ours (architecture 5.8).
     if order is None or (order.user_id, order.venue, order.symbol) != (user_id, venue, fact.symbol):
         return None
+    if named[2] == "c":
+        return _cancelled(order, fact)
     role = LegRole.WORKING if named[2] == "w" else LegRole.PENDING
     return (order.order_id, role) if any(leg.role is role for leg in order.legs) else None
+
+
+def _cancelled(order: Order, fact: VenueOrder) -> tuple[OrderId, LegRole] | None:
+    """A cancel gave its own id to every leg it ended (binance-spot 3.4, 4.6): the side tells which it is."""
+    legs = [leg for leg in order.legs if leg.side is fact.side and leg.venue_order_id is None]
+    return (order.order_id, legs[0].role) if len(legs) == 1 else None
 
 
 def _by_list(books: Books, account: AccountKey, fact: VenueOrder) -> tuple[OrderId, LegRole] | None:
@@ -60,7 +68,8 @@ def _by_list(books: Books, account: AccountKey, fact: VenueOrder) -> tuple[Order
 
 def unknown_of_ours(books: Books, venue: Venue, user_id: UserId, fact: VenueOrder) -> bool:
     """Does it bear an id of our form that the journal lacks (a restored backup)?"""
-    return bool(OUR_CLIENT_ID.fullmatch(fact.client_id)) and owner(books, venue, user_id, fact) is None
+    named = OUR_CLIENT_ID.fullmatch(fact.client_id)
+    return named is not None and named[2] != "c" and owner(books, venue, user_id, fact) is None
 
 
 def report(fact: VenueOrder, role: LegRole) -> Report:

@@ -1,6 +1,7 @@
 """Which world a journal belongs to: another paper exchange's books would make nonsense of it.
 
-The first world seen is written down; any other is refused (architecture 2). The real venue has none.
+The first world seen is written down; any other is refused (architecture 2). The real venue has none,
+Binance's test venues have their names.
 """
 
 from order_service.journal import Journal
@@ -21,16 +22,16 @@ class Worlds:
     async def check(self, port: VenuePort) -> None:
         """Raises OtherWorld, and VenueError when the venue cannot be read."""
         world = await port.world()
-        if not world:
-            return
         key = f"world/{port.venue}"
         known = self._known.get(key) or self._journal.books.store.meta(key)
+        if not world and known is None:
+            return
         if known is None:
             await self._journal.run(lambda tx: tx.set_meta(key, world))
             known = world
         self._known[key] = known
         if world != known:
             raise OtherWorld(
-                f"the paper exchange runs world {world}, this journal belongs to world {known}: start that "
-                "exchange again, or give this service another data directory"
+                f"the exchange runs world {world or '(the real)'}, this journal belongs to world {known}: "
+                "start that exchange again, or give this service another data directory"
             )

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 Secret = SecretStr
 
 Mode = Literal["paper", "live"]
+SpotHosts = Literal["prod", "testnet", "demo"]
 DEFAULT_FILE = Path("config/services.yaml")
 
 
@@ -61,6 +62,7 @@ class OrderSettings(Endpoint):
     alpha_read_gap_seconds: float = Field(default=3.0, ge=0)
     alpha_requests_per_second: int | None = Field(default=None, ge=0)  # none: 8 live, no limit on paper
     sweep_seconds: float = Field(default=10.0, gt=0)  # beat of the incremental sweep
+    spot_connections: int = Field(default=4, ge=0, le=20)  # for orders over the WS API; 0: by REST alone
 
 
 class StrategySettings(Endpoint):
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     )
 
     mode: Mode = "paper"
+    spot_hosts: SpotHosts = "prod"  # which of Binance's own Spot venues is traded on in live mode
     data_dir: Path = Path("var/paper")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     container_bind: bool = False

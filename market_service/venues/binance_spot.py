@@ -12,10 +12,14 @@ from market_service.venues.rest import PublicRest, WeightBudget
 from market_service.venues.stream import Rejections, StreamPlace, TradeStream
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
-from otopilot.settings import Settings
+from otopilot.settings import Settings, SpotHosts
 
-LIVE_REST = "https://data-api.binance.vision"
-LIVE_STREAM = "wss://data-stream.binance.vision/stream"
+# REST and streams of Binance's Spot venues, by name (binance-spot 1.1).
+LIVE: Mapping[SpotHosts, tuple[str, str]] = {
+    "prod": ("https://data-api.binance.vision", "wss://data-stream.binance.vision/stream"),
+    "testnet": ("https://testnet.binance.vision", "wss://stream.testnet.binance.vision/stream"),
+    "demo": ("https://demo-api.binance.com", "wss://demo-stream.binance.com/stream"),
+}
 STREAM_PATH = "/stream"
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
@@ -98,7 +102,7 @@ class SpotMarket:
 def endpoints(settings: Settings) -> tuple[str, str]:
     """REST base and stream address. Live has no others than these."""
     if settings.mode == "live":
-        return LIVE_REST, LIVE_STREAM
+        return LIVE[settings.spot_hosts]
     paper = urlsplit(settings.paper.url.rstrip("/"))
     scheme = "wss" if paper.scheme == "https" else "ws"
     return paper.geturl(), paper._replace(scheme=scheme, path=paper.path + STREAM_PATH).geturl()

@@ -3,7 +3,8 @@
 The only list of hosts that a credential may be sent to (architecture 9).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from order_service.venues import limits as venue_limits
@@ -13,21 +14,30 @@ from order_service.venues.port import Limits, Transport, VenuePort
 from order_service.venues.transport import HttpTransport, Origin
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
-from otopilot.settings import Settings, SettingsError
+from otopilot.settings import Settings, SettingsError, SpotHosts
 
 ALPHA_REST = "https://www.binance.com"
 ALPHA_STREAM = "wss://nbstream.binance.com"
-SPOT_REST = "https://api.binance.com"
-SPOT_WS_API = "wss://ws-api.binance.com:443/ws-api/v3"
 
-LIVE_ORIGINS: frozenset[Origin] = frozenset(
-    {
-        ("www.binance.com", 443),
-        ("nbstream.binance.com", 443),
-        ("api.binance.com", 443),
-        ("ws-api.binance.com", 443),
-    }
-)
+
+class SpotPlace(NamedTuple):
+    """One of Binance's Spot venues (binance-spot 1.1)."""
+
+    rest: str
+    ws_api: str
+
+
+SPOT: Mapping[SpotHosts, SpotPlace] = {
+    "prod": SpotPlace("https://api.binance.com", "wss://ws-api.binance.com:443/ws-api/v3"),
+    "testnet": SpotPlace("https://testnet.binance.vision", "wss://ws-api.testnet.binance.vision/ws-api/v3"),
+    "demo": SpotPlace("https://demo-api.binance.com", "wss://demo-ws-api.binance.com/ws-api/v3"),
+}
+
+
+def live_origins(hosts: SpotHosts) -> frozenset[Origin]:
+    """Where requests may go in live mode: Alpha's hosts, and those of the one Spot venue that was named."""
+    urls = (ALPHA_REST, ALPHA_STREAM, *SPOT[hosts])
+    return frozenset((urlsplit(url).hostname or "", urlsplit(url).port or 443) for url in urls)
 
 
 # Requests a second that clients of Alpha allow themselves; the venue publishes no limit (binance-alpha 2.4).
@@ -40,9 +50,9 @@ def _open(venue: Venue, transport: Transport) -> Transport:
     return transport
 
 
-def live_transport(clock: Clock) -> HttpTransport:
+def live_transport(settings: Settings, clock: Clock) -> HttpTransport:
     """Reaches Binance, by TLS only."""
-    return HttpTransport(clock, origins=LIVE_ORIGINS, tls_only=True)
+    return HttpTransport(clock, origins=live_origins(settings.spot_hosts), tls_only=True)
 
 
 def paper_transport(settings: Settings, clock: Clock) -> HttpTransport:
@@ -69,9 +79,11 @@ def live_venues(
         Venue.SPOT: SpotVenue(
             gate(Venue.SPOT, transport),
             clock,
-            rest_url=SPOT_REST,
-            ws_api_url=SPOT_WS_API,
+            rest_url=SPOT[settings.spot_hosts].rest,
+            ws_api_url=SPOT[settings.spot_hosts].ws_api,
+            world="" if settings.spot_hosts == "prod" else settings.spot_hosts,
             recv_window_ms=settings.order.recv_window_ms,
+            order_connections=settings.order.spot_connections,
         ),
     }
 
@@ -100,6 +112,7 @@ def paper_venues(
             ws_api_url=f"{stream_url}/ws-api/v3",
             world_url=world_url,
             recv_window_ms=settings.order.recv_window_ms,
+            order_connections=settings.order.spot_connections,
         ),
     }
 

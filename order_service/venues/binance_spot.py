@@ -40,6 +40,7 @@ T = TypeVar("T")
 R = TypeVar("R", VenueOrder, Trade)
 
 SEND_WITHIN = timedelta(seconds=1)  # of the order's timestamp, or not at all (architecture 5.3)
+CANCEL_SECONDS = 4.0  # over a socket; a cancel may be sent again, and a socket may be dead unnoticed
 RULES_SECONDS = 300.0
 PRICE_SECONDS = 1.0
 MAX_SYMBOLS = 1000
@@ -60,6 +61,7 @@ class SpotVenue:
         rest_url: str,
         ws_api_url: str,
         world_url: str | None = None,
+        world: str = "",
         recv_window_ms: int = 2000,
         order_connections: int = CONNECTIONS,
     ) -> None:
@@ -72,6 +74,7 @@ class SpotVenue:
             transport, clock, ws_api_url, lambda credential: self.rest.ws_params(credential, {})
         )
         self._world_url = world_url
+        self._world = world
         self._rules: dict[str, Kept[Rules]] = {}
         self._prices: dict[str, Kept[Decimal]] = {}
         self._told_limits: Limits | None = None
@@ -98,8 +101,8 @@ class SpotVenue:
         return SpotAccount(self, credential)
 
     async def world(self) -> str:
-        """The paper exchange's world id; empty on the real venue."""
-        return "" if self._world_url is None else await read_world(self._transport, self._world_url)
+        """The paper exchange's world id; the name of a test venue; empty on the real one."""
+        return self._world if self._world_url is None else await read_world(self._transport, self._world_url)
 
     async def ready(self) -> None:
         """May orders be signed? VenueNotReached while the venue's time is not known well enough."""
@@ -197,6 +200,7 @@ class SpotAccount:
             params,
             lambda answer: row_of(answer, "answer"),
             at=self._venue.clock.now(),
+            seconds=CANCEL_SECONDS,
         )
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:

@@ -37,14 +37,16 @@ class SpotCalls:
         *,
         at: datetime,
         not_after: datetime | None = None,
+        seconds: float = SEND_SECONDS,
         counts: Callable[[dict[int, int]], None] | None = None,
     ) -> T:
-        """A placement or a cancel, signed with the time `at`. `counts` hears the account's order counts."""
+        """A placement or a cancel, signed with the time `at`; over a socket the answer is awaited `seconds`.
+
+        `counts` hears the account's order counts.
+        """
         if (api := self._pool.pick()) is not None:
             signed = await before_sending(self._rest.ws_params(credential, params, at))
-            send = api.call(
-                call.method, signed, parse, seconds=SEND_SECONDS, not_after=not_after, counts=counts
-            )
+            send = api.call(call.method, signed, parse, seconds=seconds, not_after=not_after, counts=counts)
             try:
                 return await self._rest.server_clock.watch(send)
             except VenueNotReached as error:

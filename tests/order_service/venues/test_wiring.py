@@ -8,7 +8,7 @@ from order_service.venues import binance
 from order_service.venues.port import VenueNotReached
 from otopilot.clock import SystemClock
 from otopilot.instrument import Venue
-from otopilot.settings import PaperSettings, Settings, SettingsError
+from otopilot.settings import PaperSettings, Settings, SettingsError, SpotHosts
 from tests.order_service.venues.fakes import FakeTransport, reply
 
 CLOCK = SystemClock()
@@ -18,12 +18,23 @@ def paper(url: str) -> Settings:
     return Settings(paper=PaperSettings(url=url))
 
 
-def test_live_urls_are_on_the_allow_list_and_encrypted() -> None:
-    for url in (binance.ALPHA_REST, binance.ALPHA_STREAM, binance.SPOT_REST, binance.SPOT_WS_API):
+@pytest.mark.parametrize("hosts", ["prod", "testnet", "demo"])
+def test_live_urls_are_on_the_allow_list_and_encrypted(hosts: SpotHosts) -> None:
+    origins = binance.live_origins(hosts)
+    for url in (binance.ALPHA_REST, binance.ALPHA_STREAM, *binance.SPOT[hosts]):
         parts = urlsplit(url)
         assert parts.scheme in ("https", "wss")
-        assert (parts.hostname, parts.port or 443) in binance.LIVE_ORIGINS
-    assert all(host.endswith(".binance.com") for host, _ in binance.LIVE_ORIGINS)
+        assert (parts.hostname, parts.port or 443) in origins
+    assert all(host.endswith((".binance.com", ".binance.vision")) for host, _ in origins)
+    others = {urlsplit(url).hostname for name in binance.SPOT if name != hosts for url in binance.SPOT[name]}
+    assert not others & {host for host, _ in origins}, "a key goes to the venue it was made for alone"
+
+
+@pytest.mark.parametrize(("hosts", "world"), [("prod", ""), ("testnet", "testnet"), ("demo", "demo")])
+async def test_a_test_venue_is_a_world_of_its_own(hosts: SpotHosts, world: str) -> None:
+    settings = Settings(mode="live", spot_hosts=hosts)
+    spot = binance.live_venues(settings, FakeTransport(), CLOCK)[Venue.SPOT]
+    assert await spot.world() == world
 
 
 @pytest.mark.parametrize("venue", list(Venue))
@@ -48,7 +59,7 @@ async def test_paper_mode_reaches_the_paper_exchange_only(url: str) -> None:
 
 
 async def test_live_mode_reaches_no_other_host() -> None:
-    transport = binance.live_transport(CLOCK)
+    transport = binance.live_transport(Settings(mode="live"), CLOCK)
     with pytest.raises(VenueNotReached, match="host_not_allowed"):
         await transport.request("GET", "http://127.0.0.1:8900/", headers={}, timeout_seconds=1)
 
