@@ -228,6 +228,8 @@ class Engine:
 
     def _print(self, market: Market, matches: list[Match], taker_side: Side) -> None:
         """Put a sweep on the tape, one public trade a price."""
+        if not matches:
+            return
         for trade in aggregate(matches, market.record, taker_side, self._state.now_ms):
             self._state.add_trade(market, trade)
 

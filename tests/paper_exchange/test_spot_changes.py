@@ -71,15 +71,15 @@ def test_the_order_to_cancel_can_be_named_by_its_client_id(trader: SpotTrader) -
 @pytest.mark.parametrize(
     ("name", "status", "found", "more"),
     [
-        ("409_new_failed", 409, True, TAKES),
-        ("400_cancel_failed_stop", 400, False, {}),
+        ("rest_cancel_replace_409_new_failed", 409, True, TAKES),
+        ("rest_cancel_replace_400_cancel_failed_stop", 400, False, {}),
         (
-            "409_cancel_failed_allow",
+            "rest_cancel_replace_409_cancel_failed_allow",
             409,
             False,
             {"cancelReplaceMode": "ALLOW_FAILURE", "newOrderRespType": "ACK"},
         ),
-        ("400_both_failed", 400, False, {"cancelReplaceMode": "ALLOW_FAILURE", **TAKES}),
+        ("rest_cancel_replace_400_both_failed", 400, False, {"cancelReplaceMode": "ALLOW_FAILURE", **TAKES}),
     ],
 )
 def test_each_half_that_failed_is_told_as_in_the_sample(
@@ -87,7 +87,7 @@ def test_each_half_that_failed_is_told_as_in_the_sample(
 ) -> None:
     target = {"cancelOrderId": resting(trader)} if found else LONG_GONE
     answer, body = trader.failed("POST", "order/cancelReplace", **replacement(**target, **more))
-    real = sample(f"rest_cancel_replace_{name}")
+    real = sample(name)
     assert answer.status == status
     assert (body["code"], body["msg"]) == (real["code"], real["msg"])
     assert shape(body) == shape(real)

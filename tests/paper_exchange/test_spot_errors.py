@@ -184,7 +184,6 @@ def test_ids_are_refused_while_an_open_order_has_them(trader: SpotTrader) -> Non
             "Illegal characters found in parameter 'orderId'; legal range is '^[0-9]{1,20}$'.",
         ),
         ("DELETE", "order", {"orderId": 1}, -2011, "Unknown order sent."),
-        ("DELETE", "order", {"orderId": 1, "cancelRestrictions": "X"}, -1145, "Invalid cancelRestrictions"),
         ("DELETE", "openOrders", {}, -2011, "Unknown order sent."),
         ("DELETE", "orderList", {"orderListId": 1}, -2011, "Unknown order sent."),
         (
@@ -220,6 +219,14 @@ def test_both_ids_must_be_of_one_order(trader: SpotTrader) -> None:
     found = trader.refused("GET", "order", symbol=BNB, orderId=order_id, origClientOrderId="other")
     assert found == (400, -2039, "Client order ID is not correct for this order ID.")
     assert trader.refused("GET", "order", symbol="BTCUSDT", orderId=order_id)[1] == -2013
+
+
+def test_an_unknown_restriction_is_refused_in_the_samples_words(trader: SpotTrader) -> None:
+    sent = {"symbol": BNB, "orderId": 1, "cancelRestrictions": "X"}
+    answer, body = trader.failed("DELETE", "order", **sent)
+    assert (answer.status, body) == (400, sample("rest_error_cancel_restrictions_invalid"))
+    unknown, body = trader.failed("DELETE", "order", symbol="NONE", orderId=1)
+    assert (unknown.status, body) == (400, sample("rest_error_body"))
 
 
 def test_cancel_restrictions(trader: SpotTrader) -> None:

@@ -80,10 +80,12 @@ def test_a_withdrawn_symbol_is_halted_and_takes_no_orders(trader: SpotTrader) ->
     assert trader.refused("POST", "order", **terms, quantity="1") == (400, -2010, "Market is closed.")
 
 
-@pytest.mark.parametrize("response", ["ack", "result", "full"])
-def test_a_placed_order_answers_in_the_form_asked_for(trader: SpotTrader, response: str) -> None:
-    answer = trader.limit("BUY", "801", "1", newOrderRespType=response.upper())
-    assert_alike(answer, sample(f"rest_order_{response}"))
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [("ACK", "rest_order_ack"), ("RESULT", "rest_order_result"), ("FULL", "rest_order_full")],
+)
+def test_a_placed_order_answers_in_the_form_asked_for(trader: SpotTrader, wanted: str, name: str) -> None:
+    assert_alike(trader.limit("BUY", "801", "1", newOrderRespType=wanted), sample(name))
 
 
 def test_limit_and_market_answer_in_full_and_others_shortly_by_default(trader: SpotTrader) -> None:

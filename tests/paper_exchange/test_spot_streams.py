@@ -59,21 +59,27 @@ def test_any_path_below_ws_is_taken_and_names_of_nothing_are_silent(bnb: Desk) -
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("request_name", "response_name", "expected"),
     [
-        ("stream_subscribe", None),
-        ("stream_list_subscriptions", ["btcusdt@aggTrade", "btcusdt@depth"]),
-        ("stream_get_property", False),
-        ("stream_set_property", None),
-        ("stream_unsubscribe", None),
+        ("stream_subscribe_request", "stream_subscribe_response", None),
+        (
+            "stream_list_subscriptions_request",
+            "stream_list_subscriptions_response",
+            ["btcusdt@aggTrade", "btcusdt@depth"],
+        ),
+        ("stream_get_property_request", "stream_get_property_response", False),
+        ("stream_set_property_request", "stream_set_property_response", None),
+        ("stream_unsubscribe_request", "stream_unsubscribe_response", None),
     ],
 )
-def test_control_frames(bnb: Desk, name: str, expected: object) -> None:
+def test_control_frames(bnb: Desk, request_name: str, response_name: str, expected: object) -> None:
     line = Line(bnb, "/ws")
-    if name != "stream_subscribe":
+    if request_name != "stream_subscribe_request":
         line.send(sample("stream_subscribe_request"))
-    asked = sample(f"{name}_request")
-    assert line.ask(asked) == {"result": expected, "id": asked["id"]}
+    asked, theirs = sample(request_name), sample(response_name)
+    answer = line.ask(asked)
+    assert answer == {"result": expected, "id": asked["id"]}
+    assert_alike(answer, theirs)
 
 
 def test_combined_can_be_switched_and_starts_true_on_stream(bnb: Desk) -> None:
