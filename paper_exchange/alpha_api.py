@@ -20,6 +20,7 @@ from paper_exchange.alpha_errors import (
     failure,
     refusal,
 )
+from paper_exchange.alpha_points import AlphaPoints
 from paper_exchange.alpha_private import AlphaPrivate
 from paper_exchange.alpha_public import AlphaPublic
 from paper_exchange.exchange import Exchange
@@ -57,7 +58,7 @@ class AlphaApi:
         self._exchange = exchange
         self._door = Door(exchange.faults, self._business)
         self._overrides = exchange.state.config.alpha.error_codes
-        self._routes = _routes(AlphaPublic(exchange), AlphaPrivate(exchange))
+        self._routes = _routes(AlphaPublic(exchange), AlphaPrivate(exchange), AlphaPoints(exchange))
 
     def serves(self, path: str) -> bool:
         return path.startswith("/bapi/")
@@ -132,7 +133,9 @@ def _symbol(sent: dict[str, Any] | None) -> str | None:
     return symbol if isinstance(symbol, str) and symbol else None
 
 
-def _routes(public: AlphaPublic, private: AlphaPrivate) -> dict[tuple[str, str], Endpoint]:
+def _routes(
+    public: AlphaPublic, private: AlphaPrivate, points: AlphaPoints
+) -> dict[tuple[str, str], Endpoint]:
     market = f"{DEFI}/public/alpha-trade"
     wallet = f"{DEFI}/public/wallet-direct/buw/wallet/cex/alpha/all/token/list"
     asset = "/bapi/asset/v1/private/alpha-trade"
@@ -146,6 +149,7 @@ def _routes(public: AlphaPublic, private: AlphaPrivate) -> dict[tuple[str, str],
         ("GET", f"{market}/ticker"): Endpoint("ticker", public.ticker, private=False),
         ("GET", f"{market}/agg-trades"): Endpoint("agg_trades", public.agg_trades, private=False),
         ("GET", f"{market}/klines"): Endpoint("klines", public.klines, private=False),
+        ("GET", f"{market}/agg-klines"): Endpoint("agg_klines", public.agg_klines, private=False),
         ("GET", f"{market}/fullDepth"): Endpoint("depth", public.depth, private=False),
         ("GET", f"{market}/get-fee-rate"): Endpoint("fee_rate", public.fee_rate, private=False),
         ("GET", f"{market}/get-from-asset"): Endpoint("from_asset", public.from_asset, private=False),
@@ -163,7 +167,7 @@ def _routes(public: AlphaPublic, private: AlphaPrivate) -> dict[tuple[str, str],
         ("POST", f"{TRADE}/get-listen-key"): Endpoint("listen_key", private.listen_key, sends="body"),
     }
     assets = "/bapi/asset"
-    volume = f"{DEFI}/private/wallet-direct/buw/wallet/today/user-volume"
+    direct = f"{DEFI}/private/wallet-direct"
     money: dict[tuple[str, str], Endpoint] = {
         ("GET", f"{DEFI}/private/wallet-direct/cloud-wallet/alpha"): Endpoint(
             "alpha_wallet", private.alpha_wallet
@@ -174,6 +178,11 @@ def _routes(public: AlphaPublic, private: AlphaPrivate) -> dict[tuple[str, str],
         ("GET", f"{assets}/v2/private/asset-service/wallet/asset"): Endpoint(
             "wallet_overview", private.wallet_overview
         ),
-        ("GET", volume): Endpoint("user_volume", private.user_volume),
+        ("GET", f"{assets}/v2/private/asset-service/wallet/balance"): Endpoint(
+            "wallet_balance", private.wallet_balance
+        ),
+        ("GET", f"{direct}/buw/wallet/today/user-volume"): Endpoint("user_volume", points.user_volume),
+        ("GET", f"{direct}/buw/tge/common/user-score"): Endpoint("user_score", points.user_score),
+        ("GET", f"{direct}/swap/terms-agreement"): Endpoint("terms_agreement", private.terms_agreed),
     }
     return reads | orders | money

@@ -2,12 +2,13 @@
 
 from decimal import Decimal
 
-from paper_exchange.alpha_rows import Row, agg_trade_row, token_row
+from paper_exchange.alpha_rows import Row, agg_trade_row, ticker_row, token_row
 from paper_exchange.exchange import Exchange
+from paper_exchange.intervals import candles, last_ms
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, Execution, OrderEvent, Status
 from paper_exchange.numbers import cut, padded, text
-from paper_exchange.tape import MINUTE_MS
+from paper_exchange.tape import Candle
 
 EXECUTIONS: dict[Execution, str] = {"TRADE_PREVENTION": "EXPIRED"}
 
@@ -97,11 +98,12 @@ def book_ticker_frame(market: Market, now_ms: int) -> Row | None:
     }
 
 
-def kline_frame(market: Market, now_ms: int) -> Row | None:
-    """The running minute candle."""
-    if not market.tape.candles:
+def kline_frame(market: Market, now_ms: int, interval: str = "1m") -> Row | None:
+    """The running candle."""
+    candle = _running(market, interval)
+    if candle is None:
         return None
-    candle = market.tape.candles[-1]
+    closes_ms = last_ms(candle.open_ms, interval)
     places = market.instrument.price_precision
     return {
         "e": "kline",
@@ -109,9 +111,9 @@ def kline_frame(market: Market, now_ms: int) -> Row | None:
         "s": candle.symbol,
         "k": {
             "t": candle.open_ms,
-            "T": candle.open_ms + MINUTE_MS - 1,
+            "T": closes_ms,
             "s": candle.symbol,
-            "i": "1m",
+            "i": interval,
             "f": candle.first_id,
             "L": candle.last_id,
             "o": padded(candle.open, places),
@@ -120,12 +122,81 @@ def kline_frame(market: Market, now_ms: int) -> Row | None:
             "l": padded(candle.low, places),
             "v": text(candle.base),
             "n": candle.trades,
-            "x": now_ms >= candle.open_ms + MINUTE_MS,
+            "x": now_ms > closes_ms,
             "q": text(candle.quote),
             "V": text(candle.taker_base),
             "Q": text(candle.taker_quote),
             "B": "0",
         },
+    }
+
+
+def contract_kline_frame(market: Market, interval: str) -> Row | None:
+    """The running candle of a token by its contract."""
+    candle, token = _running(market, interval), market.instrument.token
+    if candle is None or token is None:
+        return None
+    places = market.instrument.price_precision
+    return {
+        "ca": f"{token.contract_address}@{token.chain_id}",
+        "e": "kline",
+        "k": {
+            "o": padded(candle.open, places),
+            "c": padded(candle.close, places),
+            "h": padded(candle.high, places),
+            "l": padded(candle.low, places),
+            "v": text(candle.base),
+            "ot": candle.open_ms,
+            "ct": last_ms(candle.open_ms, interval) + 1,
+            "i": interval,
+        },
+    }
+
+
+def _running(market: Market, interval: str) -> Candle | None:
+    """The newest candle; that of a minute is at hand, others are put together."""
+    if interval == "1m":
+        return market.tape.candles[-1] if market.tape.candles else None
+    found = candles(market.tape, interval)
+    return found[-1] if found else None
+
+
+def mini_ticker_frame(market: Market, now_ms: int) -> Row:
+    row = ticker_row(market, now_ms)
+    return {
+        "e": "24hrMiniTicker",
+        "E": now_ms,
+        "s": row["symbol"],
+        "c": row["lastPrice"],
+        "o": row["openPrice"],
+        "h": row["highPrice"],
+        "l": row["lowPrice"],
+        "v": row["volume"],
+        "q": row["quoteVolume"],
+    }
+
+
+def ticker_frame(market: Market, now_ms: int) -> Row:
+    row = ticker_row(market, now_ms)
+    return {
+        "e": "24hrTicker",
+        "E": now_ms,
+        "s": row["symbol"],
+        "p": row["priceChange"],
+        "P": row["priceChangePercent"],
+        "w": row["weightedAvgPrice"],
+        "c": row["lastPrice"],
+        "Q": row["lastQty"],
+        "o": row["openPrice"],
+        "h": row["highPrice"],
+        "l": row["lowPrice"],
+        "v": row["volume"],
+        "q": row["quoteVolume"],
+        "O": row["openTime"],
+        "C": row["closeTime"],
+        "F": row["firstId"],
+        "L": row["lastId"],
+        "n": row["count"],
     }
 
 

@@ -19,7 +19,6 @@ from paper_exchange.numbers import ZERO, amount, cut, product, text
 Body = dict[str, Any]
 
 HISTORY = ("FILLED", "PARTIALLY_FILLED", "EXPIRED", "CANCELED", "REJECTED")
-DAY_MS = 86_400_000
 
 
 class AlphaPrivate:
@@ -222,21 +221,26 @@ class AlphaPrivate:
                 rows.append(_overview_row(token.ticker, held, held * market.last_price, place))
         return rows
 
-    def user_volume(self, account: Account, _: Query) -> Row:
-        """Today's BUY volume times the token's multiplier, as JSON numbers."""
-        day = self._exchange.now_ms // DAY_MS
-        volumes: dict[str, Decimal] = {}
-        for fill in reversed(self._exchange.state.fills_of_account[account.key]):
-            if fill.time_ms // DAY_MS != day:
-                break
-            token = self._exchange.state.markets[fill.symbol].instrument.token
-            if fill.side == "BUY" and token is not None:
-                volumes[token.ticker] = volumes.get(token.ticker, ZERO) + fill.quote * token.multiplier
-        rows = [
-            {"icon": f"/images/web3-data/public/token/logos/{name}.png", "tokenName": name, "volume": volume}
-            for name, volume in volumes.items()
+    def wallet_balance(self, account: Account, _: Query) -> list[Row]:
+        """The accounts a user has at the venue; quote money is in the funding account."""
+        held = [
+            {
+                "asset": asset,
+                "free": _money(free_of(account, asset)),
+                "locked": _money(locked_of(account, asset)),
+                "freeze": "0",
+                "withdrawing": "0",
+            }
+            for asset in self._quote_assets(account)
         ]
-        return {"totalVolume": sum(volumes.values(), ZERO), "tradeVolumeInfoList": rows}
+        return [
+            {"accountType": "CARD", "assetBalances": held},
+            {"accountType": "MAIN", "assetBalances": []},
+        ]
+
+    def terms_agreed(self, _: Account, __: Query) -> bool:
+        """Whoever has an account here has accepted the terms."""
+        return True
 
     def listen_key(self, account: Account, _: Body) -> str:
         """The account's key, prolonged; a fresh one once it has run out."""

@@ -3,6 +3,7 @@
 from paper_exchange.alpha_errors import ParameterError
 from paper_exchange.alpha_rows import (
     Row,
+    agg_kline_row,
     agg_trade_row,
     depth_levels,
     kline_row,
@@ -11,26 +12,12 @@ from paper_exchange.alpha_rows import (
     token_row,
 )
 from paper_exchange.exchange import Exchange
+from paper_exchange.intervals import LENGTHS, candles
 from paper_exchange.market import Market
+from paper_exchange.tape import Candle
 
 Query = dict[str, str]
 
-INTERVALS_MS = {
-    "1s": 1_000,
-    "15s": 15_000,
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": 86_400_000,
-}
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 
 
@@ -97,15 +84,27 @@ class AlphaPublic:
         return [agg_trade_row(trade, market.instrument) for trade in kept]
 
     def klines(self, query: Query) -> list[list[str]]:
-        market = self._market(query)
-        interval_ms = INTERVALS_MS.get(query.get("interval", ""))
-        if interval_ms is None:
+        market, interval = self._market(query), query.get("interval", "")
+        found = self._candles(market, query, interval)
+        return [kline_row(candle, interval, market.instrument) for candle in found]
+
+    def agg_klines(self, query: Query) -> list[list[str]]:
+        """Of a contract on its chain: times and prices, and the quote amount (binance-alpha 1.4)."""
+        place, interval = (query.get("tokenAddress"), query.get("chainId")), query.get("interval", "")
+        for market in self.markets():
+            token = market.instrument.token
+            if token is not None and (token.contract_address, token.chain_id) == place:
+                found = self._candles(market, query, interval)
+                return [agg_kline_row(candle, interval, market.instrument) for candle in found]
+        raise ParameterError("Illegal parameter tokenAddress.")
+
+    def _candles(self, market: Market, query: Query, interval: str) -> list[Candle]:
+        if interval not in LENGTHS:
             raise ParameterError("Invalid interval.")
         since, until = whole(query, "startTime", 0), whole(query, "endTime", 10**15)
-        candles = [c for c in market.tape.klines(interval_ms) if since <= c.open_ms <= until]
         limit = whole(query, "limit", 500, 1500)
-        kept = candles[-limit:] if limit else []
-        return [kline_row(candle, interval_ms, market.instrument) for candle in kept]
+        found = [one for one in candles(market.tape, interval) if since <= one.open_ms <= until]
+        return found[-limit:] if limit else []
 
     def depth(self, query: Query) -> Row:
         market = self._market(query)

@@ -8,6 +8,7 @@ from typing import Any
 
 from paper_exchange.accounts import free_of, locked_of
 from paper_exchange.config import Instrument
+from paper_exchange.intervals import last_ms
 from paper_exchange.market import Market
 from paper_exchange.model import Account, AggTrade, Fill, Order, OrderList
 from paper_exchange.numbers import EXACT, HUNDRED, ZERO, half_up, padded, text
@@ -173,13 +174,19 @@ def agg_trade_row(trade: AggTrade, instrument: Instrument) -> Row:
     }
 
 
-def kline_row(candle: Candle, interval_ms: int, instrument: Instrument) -> list[str]:
+def agg_kline_row(candle: Candle, interval: str, instrument: Instrument) -> list[str]:
+    """A candle by contract: seven texts."""
+    row = kline_row(candle, interval, instrument)
+    return [*row[:5], row[7], row[6]]
+
+
+def kline_row(candle: Candle, interval: str, instrument: Instrument) -> list[str]:
     prices = (candle.open, candle.high, candle.low, candle.close)
     return [
         str(candle.open_ms),
         *(padded(value, instrument.price_precision) for value in prices),
         text(candle.base),
-        str(candle.open_ms + interval_ms - 1),
+        str(last_ms(candle.open_ms, interval)),
         text(candle.quote),
         str(candle.trades),
         text(candle.taker_base),

@@ -4,6 +4,7 @@ Frames are made only for names somebody subscribed to. Depth and all-token ticke
 their own beat, the rest with the event.
 """
 
+import re
 from decimal import Decimal
 
 import msgspec
@@ -17,6 +18,7 @@ from paper_exchange.alpha_frames import (
     ticker24_frame,
     trade_frame,
 )
+from paper_exchange.alpha_timed import BEAT_MS, Timed, timed_of
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Request, encode
@@ -31,7 +33,9 @@ PUBLIC_PATH = "/w3w/wsa/stream"
 ORDER_PATH = "/w3w/stream"
 ALL_TOKENS = "came@allTokens@ticker24"
 TICKER_BEAT_MS = 1000
+ALL_BEST = "!bookTicker"
 DEPTH_LEVELS = 1000
+_DEPTH = re.compile("(fulldepth|depth(5|10|20))@(0ms|100ms|500ms)")
 DEPTH_SPEEDS = {"0ms": 100, "100ms": 100, "500ms": 500}
 EVENT_KINDS = ("aggTrade", "trade", "bookTicker", "kline_1m")
 
@@ -47,6 +51,7 @@ class Depth(msgspec.Struct):
     update_id: int
     bids: Levels
     asks: Levels
+    limit: int = DEPTH_LEVELS
 
 
 class AlphaStreams:
@@ -56,6 +61,7 @@ class AlphaStreams:
         self._exchange = exchange
         self._sessions: list[Session] = []
         self._depths: dict[str, Depth] = {}
+        self._timed: dict[str, Timed] = {}
         self._ticker_due_ms = 0
         self._best: dict[str, tuple[object, ...]] = {}
 
@@ -71,6 +77,7 @@ class AlphaStreams:
     def disconnect(self, connection: Connection) -> None:
         self._sessions = [session for session in self._sessions if session is not connection]
         self._depths = {name: d for name, d in self._depths.items() if self._listeners(name)}
+        self._timed = {name: t for name, t in self._timed.items() if self._listeners(name)}
 
     def _accepts_order(self, session: Session, name: str) -> bool:
         key = name.removeprefix("alpha@")
@@ -78,15 +85,17 @@ class AlphaStreams:
         return key != name and bool(key) and account is not None
 
     def _accepts_public(self, session: Session, name: str) -> bool:
-        if name == ALL_TOKENS:
+        if name in (ALL_TOKENS, ALL_BEST):
+            return True
+        if (timed := timed_of(self._exchange, name)) is not None:
+            self._timed.setdefault(name, timed)
             return True
         symbol, _, kind = name.partition("@")
         market = self._exchange.state.markets.get(symbol.upper())
         if market is None or market.instrument.venue != "alpha" or symbol != symbol.lower():
             return False
-        speed = DEPTH_SPEEDS.get(kind.removeprefix("fulldepth@"))
-        if kind.startswith("fulldepth@") and speed is not None:
-            self._open_depth(name, market, speed)
+        if found := _DEPTH.fullmatch(kind):
+            self._open_depth(name, market, DEPTH_SPEEDS[found[3]], int(found[2] or DEPTH_LEVELS))
             return True
         return kind in EVENT_KINDS
 
@@ -145,18 +154,20 @@ class AlphaStreams:
 
     def _publish_book(self, event: BookEvent) -> None:
         market = self._exchange.state.markets[event.symbol]
-        name = f"{event.symbol.lower()}@bookTicker"
-        if market.instrument.venue != "alpha" or not self._listeners(name):
+        names = [f"{event.symbol.lower()}@bookTicker", ALL_BEST]
+        if market.instrument.venue != "alpha" or not any(self._listeners(name) for name in names):
             return
         best = (*market.book.depth("BUY", 1), *market.book.depth("SELL", 1))
         if self._best.get(event.symbol) != best:
             self._best[event.symbol] = best
-            self._send(name, event.symbol, book_ticker_frame(market, event.time_ms))
+            for name in names:
+                self._send(name, event.symbol, book_ticker_frame(market, event.time_ms))
 
     # On a beat.
 
     def next_due(self) -> int | None:
         dues = [depth.due_ms for depth in self._depths.values()]
+        dues += [timed.due_ms for timed in self._timed.values()]
         dues += [due for session in self._sessions if (due := session.held_until()) is not None]
         dues += [one.keepalive.next_due() for one in self._sessions if one.keepalive is not None]
         if self._listeners(ALL_TOKENS):
@@ -178,6 +189,12 @@ class AlphaStreams:
             if depth.due_ms <= now_ms:
                 depth.due_ms = now_ms + depth.beat_ms
                 self._publish_depth(name, depth, now_ms)
+        for name, timed in list(self._timed.items()):
+            if timed.due_ms <= now_ms:
+                timed.due_ms = now_ms + BEAT_MS
+                symbol = timed.markets[0].record.symbol if len(timed.markets) == 1 else None
+                for frame in timed.frames(now_ms):
+                    self._send(name, symbol, frame)
         if self._ticker_due_ms <= now_ms and self._listeners(ALL_TOKENS):
             self._ticker_due_ms = now_ms + TICKER_BEAT_MS
             self._send(
@@ -197,23 +214,24 @@ class AlphaStreams:
                 account.listen_key_until_ms = self._exchange.now_ms
                 self._exchange.save_account(account)
 
-    def _open_depth(self, name: str, market: Market, beat_ms: int) -> None:
+    def _open_depth(self, name: str, market: Market, beat_ms: int, limit: int) -> None:
         if name not in self._depths:
-            bids, asks = self._levels(market)
+            bids, asks = _levels(market, limit)
             due = self._exchange.now_ms + beat_ms
-            self._depths[name] = Depth(market, beat_ms, due, market.book.update_id, bids, asks)
-
-    def _levels(self, market: Market) -> tuple[Levels, Levels]:
-        return dict(market.book.depth("BUY", DEPTH_LEVELS)), dict(market.book.depth("SELL", DEPTH_LEVELS))
+            self._depths[name] = Depth(market, beat_ms, due, market.book.update_id, bids, asks, limit)
 
     def _publish_depth(self, name: str, depth: Depth, now_ms: int) -> None:
         market = depth.market
         if depth.update_id == market.book.update_id:
             return
-        bids, asks = self._levels(market)
+        bids, asks = _levels(market, depth.limit)
         changes = [_changes(depth.bids, bids, market), _changes(depth.asks, asks, market)]
         self._send(name, market.instrument.symbol, depth_frame(market, now_ms, depth.update_id, *changes))
         depth.update_id, depth.bids, depth.asks = market.book.update_id, bids, asks
+
+
+def _levels(market: Market, limit: int) -> tuple[Levels, Levels]:
+    return dict(market.book.depth("BUY", limit)), dict(market.book.depth("SELL", limit))
 
 
 def _changes(before: Levels, after: Levels, market: Market) -> list[list[str]]:

@@ -161,6 +161,7 @@ class AlphaSettings(VenueSettings):
     amounts_as: Literal["both", "number", "string"] = "both"
     crossed_book: bool = False
     history_time: Literal["created", "updated"] = "created"
+    all_tickers_as: Literal["object", "array"] = "object"
     max_rows: Annotated[int, Field(gt=0)] = 500
     error_codes: dict[str, str] = {}
 

@@ -3,10 +3,10 @@
 bookTicker and partial depth carry no event type and no time, as on the venue.
 """
 
+from paper_exchange.intervals import last_ms
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade
 from paper_exchange.numbers import ZERO
-from paper_exchange.spot_intervals import last_ms
 from paper_exchange.spot_quotes import (
     AVERAGE_MINUTES,
     Day,

@@ -8,13 +8,13 @@ from typing import Any
 
 from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange
+from paper_exchange.intervals import OF_SPOT, candles
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade
 from paper_exchange.spot_database import SpotDatabase
 from paper_exchange.spot_errors import SpotError, bad_combination, bad_symbol, not_valid
 from paper_exchange.spot_finding import SpotFinding
 from paper_exchange.spot_info import STATUSES, SpotInfo
-from paper_exchange.spot_intervals import LENGTHS, candles
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_quotes import Day, agg_trade, average_price, best, kline, levels, matches_of
 from paper_exchange.spot_wire import Ms, Row, price, quantity
@@ -89,7 +89,7 @@ class SpotMarketData:
         since, until = params.time("startTime"), params.time("endTime")
         shift_ms = read_shift(params.text("timeZone", "0"))
         params.finish()
-        if interval not in LENGTHS:
+        if interval not in OF_SPOT:
             raise SpotError(-1120, "Invalid interval.")
         found = [
             candle

@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
+from paper_exchange.intervals import last_ms
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, Side
 from paper_exchange.numbers import ZERO, cut, half_up, product
-from paper_exchange.spot_intervals import last_ms
 from paper_exchange.spot_wire import Ms, Row, price, quantity
 from paper_exchange.tape import DAY_MS, MINUTE_MS, Candle
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 
 from paper_exchange.exchange import Exchange
+from paper_exchange.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from paper_exchange.market import Market
 from paper_exchange.numbers import half_up
 from paper_exchange.spot_errors import SpotError, both_missing, not_valid
-from paper_exchange.spot_intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from paper_exchange.spot_market import MOST_TICKERS, SpotMarketData, read_shift
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_quotes import Span

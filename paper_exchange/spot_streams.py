@@ -15,10 +15,10 @@ from paper_exchange import spot_frames as frames
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Request
+from paper_exchange.intervals import HOUR_MS, MINUTE_MS, OF_SPOT, candles
 from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event
-from paper_exchange.spot_intervals import HOUR_MS, LENGTHS, MINUTE_MS, candles
 from paper_exchange.spot_rolling import rolling_frame
 from paper_exchange.spot_subscriber import Subscriber
 from paper_exchange.spot_wire import UNITS, Row
@@ -219,7 +219,7 @@ class SpotStreams:
         if found := _DEPTH.fullmatch(kind):
             every_ms = 100 if found[2] == "@100ms" else SECOND_MS
             return self._beat(symbol, every_ms, _Depth(market, int(found[1] or 0)).frame)
-        if (found := _KLINE.fullmatch(kind)) and found[1] in LENGTHS:
+        if (found := _KLINE.fullmatch(kind)) and found[1] in OF_SPOT:
             minutes = int(found[2] or 0) * HOUR_MS // MINUTE_MS
             minutes += int(found[3] or 0) * (-1 if (found[2] or "").startswith("-") else 1)
             every_ms = SECOND_MS if found[1] == "1s" else 2 * SECOND_MS

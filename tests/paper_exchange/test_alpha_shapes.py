@@ -1,13 +1,15 @@
 """Every Alpha answer has the keys and JSON types of the venue's own payloads."""
 
 import json
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import pytest
 
 from paper_exchange.http import Request
-from tests.paper_exchange.desk import ASSET, DEFI, KOGE, PUBLIC, Desk, Trader, sample
+from tests.paper_exchange.desk import ASSET, DEFI, KOGE, PUBLIC, Desk, Trader, make_config, sample
+
+OF_KOGE = "chainId=56&tokenAddress=0xe6df05ce8c8301223373cf5b969afcb1498c5528"
 
 
 def shape(value: Any) -> Any:
@@ -40,7 +42,12 @@ def trader(desk: Desk) -> Trader:
         ("ticker", f"symbol={KOGE}", "public_ticker"),
         ("agg-trades", f"symbol={KOGE}&limit=1", "public_agg_trades"),
         ("klines", f"symbol={KOGE}&interval=1m", "public_klines"),
+        ("klines", f"symbol={KOGE}&interval=1w", "public_klines"),
+        ("klines", f"symbol={KOGE}&interval=1M", "public_klines"),
+        ("klines", f"symbol={KOGE}&interval=15s", "public_klines"),
+        ("agg-klines", f"{OF_KOGE}&interval=1s&limit=1&dataType=aggregate", "public_agg_klines"),
         ("fullDepth", f"symbol={KOGE}&limit=5", "public_full_depth"),
+        ("fullDepth", f"symbol={KOGE}&limit=5", "public_full_depth_crossed"),
         ("get-fee-rate", f"symbol={KOGE}", "public_fee_rate"),
         ("get-from-asset", "", "public_from_asset"),
     ],
@@ -137,6 +144,43 @@ def test_wallets_and_volume(trader: Trader) -> None:
     assert_alike(volume, sample("private_user_volume"))
     spent = sum(fill.quote for fill in trader.desk.state.fills if fill.side == "BUY")
     assert Decimal(str(volume["data"]["totalVolume"])) == spent
+
+
+def test_points_count_todays_buys_on_a_scale_of_powers_of_two(trader: Trader) -> None:
+    found = trader.get("/bapi/defi/v1/private/wallet-direct/buw/tge/common/user-score")
+    theirs = sample("private_user_score")
+    assert_alike(
+        found | {"data": found["data"] | {"userSpendList": []}},
+        theirs | {"data": theirs["data"] | {"userSpendList": []}},
+    )
+    (today,) = found["data"]["list"]
+    bought = sum(fill.quote for fill in trader.desk.state.fills if fill.side == "BUY")
+    assert 2**5 < bought < 2**6
+    assert (today["alphaVolumeScore"], today["balanceScore"], today["totalScore"]) == ("5", "3", "8")
+    assert Decimal(today["alphaVolume"]) == bought
+
+
+def test_terms_and_the_accounts_of_a_user(trader: Trader) -> None:
+    agreed = trader.get("/bapi/defi/v1/private/wallet-direct/swap/terms-agreement", "termType=X")
+    assert agreed["data"] is True
+    path = "/bapi/asset/v2/private/asset-service/wallet/balance"
+    accounts = trader.get(path, "quoteAsset=USDT&needBalanceDetail=true")["data"]
+    held = {
+        one["accountType"]: {row["asset"]: row["free"] for row in one["assetBalances"]} for one in accounts
+    }
+    assert Decimal(held["CARD"]["USDT"]) == Decimal(trader.balance("USDT")[0]).quantize(
+        Decimal("1e-8"), ROUND_DOWN
+    )
+    assert held["MAIN"] == {}
+
+
+def test_a_switch_crosses_the_book_that_is_told(desk: Desk) -> None:
+    crossed = sample("public_full_depth_crossed")["data"]
+    assert Decimal(crossed["bids"][0][0]) > Decimal(crossed["asks"][0][0])
+    other = Desk(make_config(alpha={"crossed_book": "true"}))
+    other.pass_time(1)
+    depth = other.public("fullDepth", f"symbol={KOGE}&limit=5")["data"]
+    assert Decimal(depth["bids"][0][0]) > Decimal(depth["asks"][0][0])
 
 
 def test_cancel_and_listen_key(trader: Trader) -> None:

@@ -46,7 +46,11 @@ def kinds(value: Any) -> Any:
         ("trade", "trade"),
         ("bookTicker", "bookTicker"),
         ("kline_1m", "kline"),
+        ("kline_5m", "kline"),
         ("fulldepth@500ms", "fulldepth"),
+        ("depth5@100ms", "partial_depth"),
+        ("miniTicker", "miniTicker"),
+        ("ticker", "ticker"),
     ],
 )
 def test_frames_have_the_venues_keys_and_types(kind: str, name: str) -> None:
@@ -58,6 +62,54 @@ def test_frames_have_the_venues_keys_and_types(kind: str, name: str) -> None:
     frames = socket.payloads(f"alpha_22usdt@{kind}")
     assert frames
     assert kinds(frames[-1]) == kinds(sample("stream_public")[name]["data"])
+
+
+CONTRACT = "came@0xe6df05ce8c8301223373cf5b969afcb1498c5528@56@kline_1s"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (CONTRACT, "contract_kline"),
+        ("came@alpha_22@short@kline_1s", "short_kline_website_only"),
+        ("!bookTicker", "bookTicker"),
+        ("!miniTicker@arr", "miniTicker"),
+        ("!ticker@arr", "ticker"),
+    ],
+)
+def test_streams_of_tokens_and_of_all_symbols(name: str, key: str) -> None:
+    desk = Desk()
+    desk.pass_time(1)
+    socket = Socket(desk)
+    assert socket.subscribe(name) == {"result": None, "id": 1}
+    desk.pass_time(2)
+    frames = socket.payloads(name)
+    assert frames
+    assert kinds(frames[-1]) == kinds(sample("stream_public")[key]["data"])
+
+
+def test_a_switch_tells_the_tickers_of_all_symbols_as_an_array() -> None:
+    desk = Desk(make_config(alpha={"all_tickers_as": "array"}))
+    socket = Socket(desk)
+    socket.subscribe("!miniTicker@arr")
+    desk.pass_time(2)
+    symbols = [row["s"] for row in socket.payloads("!miniTicker@arr")[0]]
+    assert symbols == ["ALPHA_22USDT", "ALPHA_382USDT"]
+
+
+@pytest.mark.parametrize(
+    "name", ["came@0x0@56@kline_1s", CONTRACT.replace("1s", "3m"), "alpha_22usdt@kline_9m"]
+)
+def test_a_stream_of_nothing_is_refused(desk: Desk, name: str) -> None:
+    assert "error" in Socket(desk).subscribe(name)
+
+
+def test_partial_depth_tells_no_more_than_its_levels(desk: Desk) -> None:
+    socket = Socket(desk)
+    socket.subscribe("alpha_22usdt@depth5@100ms")
+    desk.pass_time(1)
+    for frame in socket.payloads("alpha_22usdt@depth5@100ms"):
+        assert len([1 for _, quantity in frame["b"] if Decimal(quantity)]) <= 5
 
 
 def test_the_all_token_ticker_beats_once_a_second(desk: Desk) -> None:

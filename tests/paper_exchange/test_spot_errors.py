@@ -272,6 +272,7 @@ def test_a_name_sent_twice_is_refused_unless_the_query_overrides_the_body(trader
     ("path", "query", "code"),
     [
         ("klines", f"symbol={BNB}&interval=1x", -1120),
+        ("klines", f"symbol={BNB}&interval=15s", -1120),
         ("ticker/24hr", f"symbol={BNB}&type=HUGE", -1139),
         ("ticker/price", f"symbol={BNB}&symbols=%5B%22BNBUSDT%22%5D", -1128),
         ("ticker/price", "symbols=%5B%22BNBUSDT%22,%22BNBUSDT%22%5D", -1151),

@@ -1,4 +1,4 @@
-"""Spot's candle intervals: where each begins and ends, and candles of them (binance-spot 2.1)."""
+"""Candle intervals of both venues: where each begins and ends, and candles of them (binance-spot 2.1)."""
 
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ MONTH = "1M"
 
 LENGTHS = {
     "1s": 1000,
+    "15s": 15_000,  # Alpha's alone
     **{f"{n}m": n * MINUTE_MS for n in (1, 3, 5, 15, 30)},
     **{f"{n}h": n * HOUR_MS for n in (1, 2, 4, 6, 8, 12)},
     "1d": DAY_MS,
@@ -21,6 +22,8 @@ LENGTHS = {
     "1w": 7 * DAY_MS,
     MONTH: DAY_MS,
 }
+
+OF_SPOT = LENGTHS.keys() - {"15s"}
 
 
 def candles(tape: Tape, interval: str, shift_ms: int = 0) -> list[Candle]:
