@@ -120,7 +120,7 @@ def _sent(request: Request, endpoint: Endpoint) -> dict[str, Any] | None:
         return request.query
     try:
         body = decode(request.body or b"{}")
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return body if isinstance(body, dict) else None
 

@@ -73,7 +73,19 @@ def decode(body: bytes) -> Any:
     """JSON with exact numbers: fractions become Decimal. ValueError if it is not JSON."""
     if len(body) > 65536:
         raise ValueError("body too large")
-    return json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+    return read_json(body, parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def read_json(raw: str | bytes, **hooks: Any) -> Any:
+    """JSON as json.loads() reads it; ValueError also for what is nested beyond measure, and for an
+    escaped half of a character, which no answer could repeat."""
+    try:
+        value = json.loads(raw, **hooks)
+        if (b"\\u" if isinstance(raw, bytes) else "\\u") in raw:  # type: ignore[operator]
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -4,12 +4,12 @@ Values are text, whether they came in a query, a form or a JSON frame. Whatever 
 read by somebody, or finish() refuses the call as the venue does (binance-spot 1.2).
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
+from paper_exchange.http import read_json
 from paper_exchange.numbers import ZERO
 from paper_exchange.spot_errors import SpotError, illegal, missing, not_required, not_valid
 
@@ -132,7 +132,7 @@ class Params:
         if not raw:
             return None
         try:
-            names = json.loads(raw)
+            names = read_json(raw)
         except ValueError:
             names = None
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

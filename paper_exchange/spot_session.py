@@ -14,7 +14,7 @@ import msgspec
 
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
-from paper_exchange.http import Held, Response
+from paper_exchange.http import Held, Response, read_json
 from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.model import Account
 from paper_exchange.spot_auth import Claim, SpotAuth
@@ -46,8 +46,8 @@ class Asked(msgspec.Struct, frozen=True):
 def read_request(frame: str | bytes) -> Asked:
     """SpotError for what is no request."""
     try:
-        raw = json.loads(frame, parse_int=_Literal, parse_float=_Literal)
-    except (ValueError, RecursionError):
+        raw = read_json(frame, parse_int=_Literal, parse_float=_Literal)
+    except ValueError:
         raise _bad_json() from None
     if not isinstance(raw, dict) or not isinstance(raw.get("method"), str):
         raise _bad_json()

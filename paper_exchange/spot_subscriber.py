@@ -1,9 +1,9 @@
 """One connection to Spot's market streams: its names, its form, its control frames (binance-spot 5)."""
 
-import json
 from typing import Any, Literal
 
 from paper_exchange.faults import Faults, Scope
+from paper_exchange.http import read_json
 from paper_exchange.spoiling import spoiled
 from paper_exchange.spot_wire import Ms, encode
 from paper_exchange.streams import HANG_UP, Send
@@ -11,6 +11,7 @@ from paper_exchange.streams import HANG_UP, Send
 MOST_STREAMS = 1024
 SECOND_MS = 1000
 
+LONGEST_ID = 36
 Outcome = tuple[Any] | tuple[int, str]  # a result, or an error's code and text
 
 
@@ -67,15 +68,15 @@ class Subscriber:
         if not self.takes(now_ms):
             return False
         try:
-            message = json.loads(frame)
-        except (ValueError, RecursionError):
+            message = read_json(frame)
+        except ValueError:
             self._answer((3, "Invalid JSON: expected value at line 1 column 1"), None)
             return True
         if not isinstance(message, dict):
             self._answer((2, "Invalid request: request must be an object"), None)
             return True
         number = message.get("id")
-        if not (number is None or (isinstance(number, int | str) and not isinstance(number, bool))):
+        if not _is_id(number):
             self._answer((2, "Invalid request: request ID must be an unsigned integer"), None)
             return True
         self._answer(self._obey(message.get("method"), message.get("params", [])), number)
@@ -126,3 +127,11 @@ class Subscriber:
         if self._errors == "nested":
             return self._send(encode({"error": error, "id": number}))
         return self._send(encode(error | ({} if number is None else {"id": number})))
+
+
+def _is_id(number: Any) -> bool:
+    """A 64-bit integer, a short text, or null (binance-spot 5)."""
+    if isinstance(number, str):
+        return len(number) <= LONGEST_ID
+    is_whole = isinstance(number, int) and not isinstance(number, bool)
+    return number is None or (is_whole and -(2**63) <= number < 2**63)

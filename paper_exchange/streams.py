@@ -129,7 +129,7 @@ class Session(OrderFrames):
         """A client's message: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS."""
         try:
             message = decode(frame.encode() if isinstance(frame, str) else frame)
-        except (ValueError, RecursionError):
+        except ValueError:
             return self._fail(None, "Invalid JSON")
         if not isinstance(message, dict):
             return self._fail(None, "Invalid request")
