@@ -70,6 +70,8 @@ kill-drill: $(VENV)/.stubs ## SIGKILL any service at random while 20 users trade
 
 bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.group_commit
+	@$(BIN)/python -m benchmarks.idle_loops
+	@$(BIN)/python -m benchmarks.loops
 
 simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh])
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --from $(or $(FROM),0)) \

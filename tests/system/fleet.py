@@ -40,7 +40,7 @@ class Team(NamedTuple):
     keys: Mapping[str, str] = {}
 
 
-def paper_config(path: Path, answer_seconds: str = "0.15") -> Path:
+def paper_config(path: Path, *, amplitude_percent: str = "0.6", answer_seconds: str = "0.15") -> Path:
     """The repository's paper exchange: prices that swing, limits that no test of this size meets."""
     raw = yaml.load((ROOT / "config" / "paper.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     raw["alpha"] |= {"fill_delay_seconds": ["0.02", "0.08"], "default_balances": {"USDT": "1000000"}}
@@ -54,7 +54,7 @@ def paper_config(path: Path, answer_seconds: str = "0.15") -> Path:
     # The period is no whole number of ticks: prices, and with them fingerprints, do not come again.
     swing = {
         "kind": "swing",
-        "amplitude_percent": "0.6",
+        "amplitude_percent": amplitude_percent,
         "period_seconds": "12.347",
         "tick_interval_seconds": "0.2",
     }
@@ -65,7 +65,8 @@ def paper_config(path: Path, answer_seconds: str = "0.15") -> Path:
         if one["symbol"] in ("ALPHA_22USDT", "BNBUSDT")
     ]
     # A venue is further away than a loopback: orders are under way long enough to be caught there.
-    raw["faults"] = [{"kind": "delay_response", "endpoint": "place_o*", "seconds": answer_seconds}]
+    delay = {"kind": "delay_response", "endpoint": "place_o*", "seconds": answer_seconds}
+    raw["faults"] = [delay] if answer_seconds != "0" else []
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     return path
 
