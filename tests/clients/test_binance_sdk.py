@@ -264,10 +264,17 @@ def test_too_much_weight_is_stopped_and_going_on_is_banned(tmp_path: Any, refuse
                 api.get_account()
         assert error.value.status_code == -1003
         assert error.value.retry_after >= 1
-        for _ in range(5):
-            with pytest.raises((TooManyRequestsError, RateLimitBanError)) as error:
-                api.get_account()
-        assert error.type is RateLimitBanError
+        # A new minute may begin in between, and forgive.
+        refusals = [refusal_of_one_more(api) for _ in range(60)]
+        assert refusals[-1] is RateLimitBanError
+
+
+def refusal_of_one_more(api: SpotRestAPI) -> type[Exception] | None:
+    try:
+        api.get_account()
+    except (TooManyRequestsError, RateLimitBanError) as error:
+        return type(error)
+    return None
 
 
 @operation("venue down")

@@ -226,10 +226,18 @@ def test_too_much_weight_is_stopped_and_going_on_is_banned(tmp_path: Path, refus
                 exchange.fetch_balance()
         assert " 429 " in str(error.value)
         assert int(exchange.last_response_headers["Retry-After"]) >= 1
-        for _ in range(5):
-            with pytest.raises(ccxt.DDoSProtection) as error:
-                exchange.fetch_balance()
-        assert " 418 " in str(error.value)
+        # A new minute may begin in between, and forgive.
+        told = [refusal_of(exchange) for _ in range(60)]
+        assert " 418 " in told[-1]
+
+
+def refusal_of(exchange: ccxt.binance) -> str:
+    """What is told to one more question; nothing if it is answered."""
+    try:
+        exchange.fetch_balance()
+    except ccxt.DDoSProtection as error:
+        return str(error)
+    return ""
 
 
 # Failures that are nobody's refusal.
