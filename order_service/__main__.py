@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from order_service.accounts import Accounts
 from order_service.admin_servicer import OrderAdminServicer
+from order_service.bans import Bans
 from order_service.care import Care
 from order_service.credentials import CredentialError, Vault
 from order_service.feed import Feed
@@ -63,16 +64,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         make = binance.live_venues if live else binance.paper_venues
         limits = binance.limits(settings)
         budgets = {venue: RateBudget(venue, clock, limits[venue]) for venue in limits}
+        Bans(journal, clock, tasks).keep(budgets)
         ports = make(settings, transport, clock, lambda v, way: GatedTransport(way, budgets[v], clock))
         for port in ports.values():
             stack.push_async_callback(port.aclose)
-        worlds = Worlds(journal)
+        sessions = Sessions(journal)
+        worlds = Worlds(journal, sessions)
         for port in ports.values():
             await _refuse_other_world(worlds, port)
-        sessions = Sessions(journal)
         hold = timedelta(seconds=settings.order.absence_hold_seconds)
         manager = OrderManager(journal, sessions, budgets, clock, tasks, hold)
-        care = Care(manager, sessions, Resolution(manager, clock, _rules(settings)), clock, tasks)
+        resolution = Resolution(manager, clock, _rules(settings))
+        care = Care(manager, sessions, resolution, worlds, clock, tasks)
         reconciliation = Reconciliation(journal, manager, care, sessions, clock)
         beat = timedelta(seconds=settings.order.sweep_seconds)
         keeper = Keeper(manager, reconciliation, sessions, worlds, clock, tasks, beat)

@@ -12,6 +12,8 @@ from order_service.venues.port import FeeRates
 from otopilot.instrument import Instrument, Side, Venue
 from otopilot.order import Purpose, RequestId, ScopeId, StrategyId, UserId
 
+BEGIN_WITHIN_SECONDS = 2.5  # after this a placement never begins (architecture 5.2)
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asked for. Prices in quote per base, quantity in base."""
@@ -75,3 +77,4 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     free_quote: Decimal
     free_quote_at: datetime
     has_client_ids: bool
+    ahead: timedelta = timedelta()  # the venue's clock, of ours

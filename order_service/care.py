@@ -20,6 +20,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
+from order_service.worlds import Worlds
 from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.order import (
@@ -44,8 +45,9 @@ _log = log.get("care")
 
 @dataclass
 class _Patient:
-    """An order under care: what woke it, and how long to pause after trouble."""
+    """An order under care: what woke it, how long to pause after trouble, since when it is there."""
 
+    born: float  # of the monotonic clock: the local time of day can be set
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     pause: float = FIRST_PAUSE
 
@@ -58,12 +60,14 @@ class Care:
         manager: OrderManager,
         sessions: Sessions,
         resolution: Resolution,
+        worlds: Worlds,
         clock: Clock,
         tasks: TaskOwner,
     ) -> None:
         self._manager = manager
         self._sessions = sessions
         self._resolution = resolution
+        self._worlds = worlds
         self._clock = clock
         self._tasks = tasks
         self._patients: dict[OrderId, _Patient] = {}
@@ -75,7 +79,7 @@ class Care:
         if patient is not None:
             patient.woken.set()
         elif needs_care(order, self._age(order)):
-            patient = self._patients[order.order_id] = _Patient()
+            patient = self._patients[order.order_id] = _Patient(self._clock.monotonic() - self._age(order))
             self._tasks.spawn(self._attend(order.order_id, patient), f"care {order.order_id}")
 
     async def _attend(self, order_id: OrderId, patient: _Patient) -> None:
@@ -83,10 +87,11 @@ class Care:
             while True:
                 patient.woken.clear()
                 order = self._manager.books.order(order_id)
-                assert order is not None
+                if order is None:
+                    return  # its commit failed: there never was such an order
                 if order.state is not OrderState.IN_DOUBT:
                     self._resolution.forget(order_id)
-                if not needs_care(order, self._age(order)):
+                if not needs_care(order, self._clock.monotonic() - patient.born):
                     return
                 try:
                     await self._treat(order, patient)
@@ -110,6 +115,8 @@ class Care:
         try:
             wished = _wished(order) is not None
             await session.budget.wait_open(Priority.CANCEL if wished else Priority.DOUBT)
+            if not session.in_known_world:
+                await self._worlds.confirm(session)
             await self._treat_with(session, order, patient)
         except CredentialRefused as refusal:
             await self._sessions.stop(session, refusal.code, refusal.message)
@@ -119,7 +126,7 @@ class Care:
 
     async def _treat_with(self, session: Session, order: Order, patient: _Patient) -> None:
         if order.state is OrderState.SUBMITTING:
-            left = DOUBT_AFTER_SECONDS + 1 - self._age(order)
+            left = DOUBT_AFTER_SECONDS + 1 - (self._clock.monotonic() - patient.born)
             if left > 0:
                 await self._wait(patient, left)
                 return
@@ -141,7 +148,7 @@ class Care:
             await self.ask(session, order)
             await self._back_off(patient)
         else:
-            age = self._age(order)
+            age = self._clock.monotonic() - patient.born
             due = [at - age for at in ASK_AT_SECONDS if at > age]
             if due and not await self._wait(patient, due[0]):
                 await self.ask(session, order)
@@ -213,7 +220,7 @@ class Care:
         return True
 
     def _age(self, order: Order) -> float:
-        return (self._clock.now() - order.submitted_at).total_seconds()
+        return max(0.0, (self._clock.now() - order.submitted_at).total_seconds())
 
 
 def needs_care(order: Order, age_seconds: float) -> bool:

@@ -26,7 +26,7 @@ from order_service.venues.port import (
     VenueError,
     VenueOrder,
 )
-from order_service.worlds import OtherWorld, Worlds
+from order_service.worlds import Worlds
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.order import News, Order, OrderId, Traded, VenueOrderId
@@ -134,7 +134,7 @@ class Keeper:
         session.sweep_now.clear()
         held_back = session.held_back
         try:
-            await self._check_world(session)
+            await self._worlds.confirm(session)
             await self._reconciliation.sweep(session)
         except CredentialRefused as refusal:
             await self._sessions.stop(session, refusal.code, refusal.message)
@@ -154,14 +154,6 @@ class Keeper:
             if session.state is UserState.SETTLING:
                 await self._sessions.set_state(session, UserState.READY)
         return True
-
-    async def _check_world(self, session: Session) -> None:
-        """Paper only: another world's books would make nonsense of this journal (architecture 2)."""
-        try:
-            await self._worlds.check(session.port)
-        except OtherWorld as other:
-            await self._sessions.stop(session, "other_world", str(other))
-            raise VenueError("other_world", str(other)) from other
 
     async def _unread(self, session: Session, error: VenueError) -> None:
         """What cannot be read is unknown: nothing is placed until it can be read again."""
@@ -192,9 +184,10 @@ class Keeper:
             return
         match news:
             case StreamUp():
-                session.held_back = []
+                session.held_back, session.in_known_world = [], False
                 session.sweep_now.set()
             case StreamDown():
+                session.in_known_world = False
                 _log.warning(
                     "user stream down", user=session.user_id, venue=session.venue, reason=news.reason
                 )

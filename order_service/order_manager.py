@@ -7,17 +7,18 @@ no protobuf; the servicer calls it, care.py and reconciliation.py feed it.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
-from order_service import matching, placing
+from order_service import circumstances, matching, placing
+from order_service.asking import BEGIN_WITHIN_SECONDS, Ask, Circumstances
 from order_service.books import Books
 from order_service.denied import Denied, JournalFailed, Kind
 from order_service.fee_values import fee_value, row_of
 from order_service.journal import Journal
-from order_service.placing import Ask, Circumstances
 from order_service.rate_budget import RateBudget
 from order_service.sessions import Session, Sessions
 from order_service.transaction import Transaction
@@ -33,6 +34,7 @@ from otopilot import failpoints, log
 from otopilot.clock import Clock
 from otopilot.instrument import Side, Venue
 from otopilot.order import (
+    IN_FLIGHT,
     Doubted,
     IllegalTransition,
     LegRole,
@@ -50,7 +52,6 @@ from otopilot.order import (
 )
 from otopilot.tasks import TaskOwner
 
-BEGIN_WITHIN_SECONDS = 2.5  # after this a placement never begins (architecture 5.2)
 ANSWER_WITHIN_SECONDS = 3.0
 DOUBT_AFTER_SECONDS = 5.0  # after the signed timestamp
 LEARN_AGAIN_SECONDS = 1.0
@@ -58,6 +59,13 @@ MOST_NOTED = 1_000
 
 _log = log.get("order_manager")
 Changed = Callable[[Order], None]
+
+
+class Signed(NamedTuple):
+    """When a request of this process was signed, by two clocks that nobody sets."""
+
+    monotonic: float
+    venue_time: datetime
 
 
 class OrderManager:
@@ -80,6 +88,8 @@ class OrderManager:
         self._hold = hold
         self._changed: list[Changed] = []
         self._sending: dict[OrderId, asyncio.Task[None]] = {}
+        self._began = clock.monotonic()
+        self._signed: dict[OrderId, Signed] = {}  # of orders in flight
         self._noted: OrderedDict[tuple[OrderId, str], None] = OrderedDict()
         journal.on_alarm(self._stop_everybody)
 
@@ -110,14 +120,14 @@ class OrderManager:
         permit = await budget.permit_placement(ask.user_id, count, BEGIN_WITHIN_SECONDS)
         order_id = OrderId(self._clock.new_id())
         try:
-            circumstances = await self._circumstances(session, ask)
+            known = await circumstances.read(self._sessions, session, ask, self._clock)
             budget.refuse_if_closed()
             failpoints.hit("place.before_commit")
             order = await self._journal.run(
-                lambda tx: self._decide(tx, ask, session, circumstances, order_id),
+                lambda tx: self._decide(tx, ask, session, known, order_id),
                 begin_before=received + BEGIN_WITHIN_SECONDS,
                 # Not here below: a caller that has gone must not leave a journaled order unsent.
-                then=lambda placed: self._begin_sending(session, placed, order_id, ask),
+                then=lambda placed: self._begin_sending(session, placed, order_id, ask, known.ahead),
             )
         except (Denied, JournalFailed):
             permit.give_back()
@@ -148,10 +158,13 @@ class OrderManager:
             raise Denied(Kind.UNAVAILABLE, "USER_SETTLING", message)
         return placing.decide(tx, ask, known, order_id, self._clock.now())
 
-    def _begin_sending(self, session: Session, order: Order, order_id: OrderId, ask: Ask) -> None:
+    def _begin_sending(
+        self, session: Session, order: Order, order_id: OrderId, ask: Ask, ahead: timedelta
+    ) -> None:
         """The one place where a send begins: after the commit of an order that this call made."""
         if ask.validate_only or order.order_id != order_id:
             return
+        self._signed[order_id] = Signed(self._clock.monotonic(), order.submitted_at + ahead)
         self._sending[order_id] = self._tasks.spawn(self._send(session, order), f"send {order_id}")
         self._tell(order)
 
@@ -159,34 +172,22 @@ class OrderManager:
         """Is its request still under way, or its answer not in the journal yet?"""
         return order_id in self._sending
 
-    async def _circumstances(self, session: Session, ask: Ask) -> Circumstances:
-        try:
-            async with asyncio.timeout(BEGIN_WITHIN_SECONDS):
-                await session.port.ready()
-                instrument = await session.port.known_instrument(ask.symbol)
-                needed = ask.quantity * ask.price
-                free, read_at = await session.free(instrument.quote_asset, at_least=needed)
-                return Circumstances(
-                    instrument=instrument,
-                    fees=await session.fees(ask.symbol),
-                    last_price=await session.port.last_price(ask.symbol),
-                    free_quote=free,
-                    free_quote_at=read_at,
-                    has_client_ids=session.port.has_client_ids,
-                )
-        except TimeoutError:
-            message = f"{ask.venue} did not answer in time: nothing was placed"
-            raise Denied(Kind.UNAVAILABLE, "VENUE_UNREADABLE", message) from None
-        except CredentialRefused as refusal:
-            await self._sessions.stop(session, refusal.code, refusal.message)
-            raise Denied(
-                Kind.PRECONDITION, "USER_STOPPED", refusal.message, reason_code=refusal.code
-            ) from refusal
-        except VenueError as error:
-            if error.code == "unknown_symbol":
-                raise Denied(Kind.NOT_FOUND, "UNKNOWN_SYMBOL", error.message) from error
-            message = f"{ask.venue} could not be read ({error}): nothing was placed"
-            raise Denied(Kind.UNAVAILABLE, "VENUE_UNREADABLE", message) from error
+    @property
+    def hold(self) -> timedelta:
+        """For how long an absent order's claims are kept, from its sending on."""
+        return self._hold
+
+    def signed(self, order_id: OrderId) -> Signed | None:
+        """When it was signed; none when this process did not sign it, or it is in flight no more."""
+        return self._signed.get(order_id)
+
+    def seconds_since_sent(self, order_id: OrderId) -> float:
+        """For how long, at least, nobody here has sent it: no step of the local clock changes that.
+
+        One that an earlier process signed has been sent by nobody since this one began.
+        """
+        signed = self._signed.get(order_id)
+        return self._clock.monotonic() - (self._began if signed is None else signed.monotonic)
 
     async def _send(self, session: Session, order: Order) -> None:
         """Send one journaled order, once, and learn what the venue says (architecture 5.3, 5.4)."""
@@ -341,6 +342,8 @@ class OrderManager:
     def _tell(self, order: Order) -> None:
         for changed in self._changed:
             changed(order)
+        if order.state not in IN_FLIGHT:
+            self._signed.pop(order.order_id, None)
 
     def _apply(
         self,

@@ -9,7 +9,7 @@ counts are per account. What a request weighs, and what a venue allows, is the a
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ SWEEP_SHARE = 0.3
 LEAST_WAIT = 0.01
 
 _log = log.get("rate_budget")
+Told = Callable[[Venue, datetime], None]
 
 
 class Priority(IntEnum):
@@ -135,7 +136,8 @@ class RateBudget:
         self.counters = Counters()
         self._venue = venue
         self._clock = clock
-        self._closed_until: datetime | None = None
+        self._closed_until: float | None = None  # by the monotonic clock: the time of day can be set
+        self._told: list[Told] = []
         self._weight = _again(None, self.limits.weight)
         self._sweeps = _again(None, _share(self.limits.weight))
         self._requests = _again(None, self.limits.requests)
@@ -165,17 +167,29 @@ class RateBudget:
     # ------------------------------------------------------------------ bans
 
     def closed_until(self) -> datetime | None:
-        """The end of a ban that is in force."""
-        if self._closed_until is not None and self._closed_until <= self._clock.now():
+        """The end of a ban that is in force, as the local time of day."""
+        if self._closed_until is None:
+            return None
+        left = self._closed_until - self._clock.monotonic()
+        if left <= 0:
             self._closed_until = None
-        return self._closed_until
+            return None
+        return self._clock.now() + timedelta(seconds=left)
 
     def close_until(self, refusal: RateLimited) -> None:
         """The venue pronounced a ban."""
-        if self._closed_until is None or refusal.until > self._closed_until:
-            self.counters.bans += self.closed_until() is None
-            self._closed_until = refusal.until
+        ends = self._clock.monotonic() + (refusal.until - self._clock.now()).total_seconds()
+        known = self.closed_until()
+        if known is None or ends > (self._closed_until or 0.0):
+            self.counters.bans += known is None
+            self._closed_until = ends
             _log.warning("venue closed its door", venue=self._venue, until=refusal.until.isoformat())
+            for told in self._told:
+                told(self._venue, refusal.until)
+
+    def on_ban(self, told: Told) -> None:
+        """Call this with the venue and the end of every ban that is told from now on."""
+        self._told.append(told)
 
     async def wait_open(self, priority: Priority = Priority.SWEEP) -> None:
         """Return when a request may be made; after a ban in the order of priorities."""

@@ -30,6 +30,7 @@ from otopilot.order import (
     LegRole,
     LegStatus,
     News,
+    Order,
     OrderId,
     OrderState,
     Trade,
@@ -62,13 +63,20 @@ class Reconciliation:
         # ... and ask for one that has ended since by its id, until its trades must have come.
         self._foreign_open: dict[AccountKey, frozenset[VenueOrderId]] = {}
         self._foreign_gone: dict[AccountKey, dict[VenueOrderId, datetime]] = defaultdict(dict)
+        self._held_until: dict[OrderId, float] = {}  # by the monotonic clock: the time of day can be set
+        manager.on_change(self._note_hold)
 
     async def sweep(self, session: Session) -> None:
         """Bring every symbol of the user up to date. Raises VenueError; then nothing is known anew."""
-        began = self._clock.now()
-        for account in self._accounts(session):
+        began = self._clock.monotonic()
+        accounts = self._accounts(session)
+        if not accounts and not session.tried:
+            # Nothing of it would be read, and a credential that is not accepted would pass for ready.
+            await session.account.at(Priority.SWEEP).balances()
+        for account in accounts:
             self._look_after_the_unsent(account)
             await self._sweep_symbol(session, account)
+        session.tried = True
         await self._release_holds(session, began)
 
     def _look_after_the_unsent(self, account: AccountKey) -> None:
@@ -271,12 +279,29 @@ class Reconciliation:
                     await self._care.ask(session, order, Priority.SWEEP)
                     break
 
-    async def _release_holds(self, session: Session, began: datetime) -> None:
+    def _note_hold(self, order: Order) -> None:
+        """An order was proven absent, or is alive after all."""
+        if order.order_id not in self._journal.books.held:
+            self._held_until.pop(order.order_id, None)
+        elif order.order_id not in self._held_until:
+            left = self._manager.hold.total_seconds() - self._manager.seconds_since_sent(order.order_id)
+            self._held_until[order.order_id] = self._clock.monotonic() + left
+
+    def _hold_ends(self, order_id: OrderId, until: datetime) -> float:
+        """When, by the monotonic clock; of a hold that an earlier process began, what is left of it."""
+        if order_id not in self._held_until:
+            left = min(until - self._clock.now(), self._manager.hold).total_seconds()
+            self._held_until[order_id] = self._clock.monotonic() + left
+        return self._held_until[order_id]
+
+    async def _release_holds(self, session: Session, began: float) -> None:
         """An absent order's claims go once its hold has passed and a sweep that began later was clean."""
         due = []
         for order_id, until in self._journal.books.held.items():
             order = self._journal.books.live.get(order_id)
-            if order is not None and (order.venue, order.user_id) == session.key and until <= began:
+            if order is None or (order.venue, order.user_id) != session.key:
+                continue
+            if self._hold_ends(order_id, until) <= began:
                 due.append(order_id)
 
         def decide(tx: Transaction) -> None:
@@ -285,8 +310,12 @@ class Reconciliation:
                 if order is not None and order_id in tx.books.held:
                     tx.release_hold(order)
 
+        def then(_: None) -> None:
+            for order_id in due:
+                self._held_until.pop(order_id, None)
+
         if due:
-            await self._journal.run(decide)
+            await self._journal.run(decide, then=then)
 
 
 def _ended(fact: VenueOrder) -> bool:

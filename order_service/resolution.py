@@ -1,12 +1,13 @@
 """Settles orders in doubt, by proof only (architecture 5.5, 5.6).
 
-Any sighting adopts the order. Absence needs a waiting time on the venue's clock and then two clean looks
-a while apart; a look that failed proves nothing and starts nothing over. On the real Alpha
-nothing proves absence: the order waits for a person.
+Any sighting adopts the order. Absence needs a waiting time, by the venue's clock and by one of ours that
+nobody can set, and then two clean looks a while apart; a look that failed proves nothing and starts nothing
+over. On the real Alpha nothing proves absence: the order waits for a person.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from order_service import matching
 from order_service.books import account_of
@@ -41,7 +42,14 @@ class _Case:
     """What is remembered of an order in doubt."""
 
     looks: int = 0
-    first_clean: datetime | None = None
+    first_clean: "_Look | None" = None
+
+
+class _Look(NamedTuple):
+    """When a look began: for the story, and for reckoning."""
+
+    at: datetime
+    monotonic: float
 
 
 class Resolution:
@@ -64,15 +72,28 @@ class Resolution:
         """The order is in doubt no more."""
         self._cases.pop(order_id, None)
 
+    def _look(self) -> _Look:
+        return _Look(self._clock.now(), self._clock.monotonic())
+
+    async def _waited(self, session: Session, order: Order) -> float:
+        """Seconds since it was sent: the least of those that have surely passed here and at the venue.
+
+        The local time of day counts for nothing: it can be set (reliability 8).
+        """
+        waited = self._manager.seconds_since_sent(order.order_id)
+        signed = self._manager.signed(order.order_id)
+        if signed is None:
+            return waited
+        return min(waited, (await session.port.time() - signed.venue_time).total_seconds())
+
     async def _by_fingerprint(self, session: Session, order: Order, case: _Case) -> float:
-        began = self._clock.now()
+        began, waited = self._look(), await self._waited(session, order)
         facts = await self._read(session, order)
         failpoints.hit("doubt.after_look")
         found = matching.find_by_fingerprint(self._manager.books, order, facts)
         if found:
             words = [word for fact in facts if (word := matching.unknown_word(fact)) is not None]
             return await self._adopt(order, found, words)
-        waited = (began - order.submitted_at).total_seconds()
         if not self._rules.fingerprint_proof:
             return 15.0
         if waited < self._rules.fingerprint_wait:
@@ -81,14 +102,13 @@ class Resolution:
         return await self._clean_look(order, case, began, gap, "no order of its fingerprint")
 
     async def _by_client_id(self, session: Session, order: Order, case: _Case) -> float:
-        began = self._clock.now()
+        began, waited = self._look(), await self._waited(session, order)
         facts = [(leg.role, await session.account.look_up(order, leg.role)) for leg in order.legs]
         found = [matching.report(fact, role) for role, fact in facts if fact is not None]
         if found:
             words = [word for _, fact in facts if fact and (word := matching.unknown_word(fact)) is not None]
             return await self._adopt(order, found, words)
         wait = self._rules.recv_window + self._rules.absence_margin
-        waited = (began - order.submitted_at).total_seconds()
         if waited < wait:
             return min(_early_pause(case), wait - waited)
         if not await self._nothing_there(session, order):
@@ -117,14 +137,14 @@ class Resolution:
         explained = {fact.venue_order_id for fact in facts}
         books = self._manager.books
         foreign = books.foreign_keys.get(account_of(order), {})
-        for trade in await session.account.trades_since(order.symbol, order.submitted_at - LOOK_BACK):
+        for trade in await session.account.trades_since(order.symbol, self._since(order)):
             if trade.venue_order_id in explained or trade.key in foreign:
                 continue
             if books.owner_of(order.venue, order.user_id, trade.venue_order_id) is None:
                 return False
         return True
 
-    async def _clean_look(self, order: Order, case: _Case, began: datetime, gap: float, proof: str) -> float:
+    async def _clean_look(self, order: Order, case: _Case, began: _Look, gap: float, proof: str) -> float:
         """The second clean look, far enough from the first, is the proof."""
         if self._manager.awaits_answer(order.order_id) or order.working.venue_order_id is not None:
             # Its request may yet arrive, or the venue has shown it once: no look is clean.
@@ -132,13 +152,13 @@ class Resolution:
             return NOT_YET_SECONDS
         if case.first_clean is None:
             case.first_clean = began
-        since_first = (began - case.first_clean).total_seconds()
+        since_first = began.monotonic - case.first_clean.monotonic
         if since_first < gap:
             return gap - since_first
         absent = Refused(
             kind=RejectionKind.ABSENT,
             code="absent",
-            message=f"{proof}, seen at {case.first_clean.isoformat()} and {began.isoformat()}",
+            message=f"{proof}, seen at {case.first_clean.at.isoformat()} and {began.at.isoformat()}",
             at=self._clock.now(),
         )
         settled = await self._manager.learn(order.order_id, absent)
@@ -161,8 +181,14 @@ class Resolution:
     async def _read(self, session: Session, order: Order) -> list[VenueOrder]:
         """Open orders and history, in this order: one that ends between the two reads is in the second."""
         facts = list(await session.account.open_orders(order.symbol))
-        facts.extend(await session.account.order_history(order.symbol, order.submitted_at - LOOK_BACK))
+        facts.extend(await session.account.order_history(order.symbol, self._since(order)))
         return facts
+
+    def _since(self, order: Order) -> datetime:
+        """From where to read what it may have become, in the venue's time as far as that is known."""
+        signed = self._manager.signed(order.order_id)
+        at = order.submitted_at if signed is None else min(order.submitted_at, signed.venue_time)
+        return at - LOOK_BACK
 
 
 def _early_pause(case: _Case) -> float:

@@ -6,8 +6,9 @@ else (architecture 7). A stopped user needs a person; storing a credential start
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from order_service.denied import Denied, JournalFailed, Kind
 from order_service.gate import GatedAccount
@@ -23,9 +24,9 @@ from otopilot.money import ZERO
 from otopilot.order import UserId
 from otopilot.position import User, UserState
 
-FEES_FOR = timedelta(minutes=10)
-BALANCES_FOR = timedelta(seconds=30)
-BALANCES_AT_MOST_EVERY = timedelta(seconds=1)
+FEES_FOR = 600.0  # seconds
+BALANCES_FOR = 30.0
+BALANCES_AT_MOST_EVERY = 1.0
 
 # Stopped for what was seen, not for the credential: no placement, and all care for what is there.
 LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order", "self_match"})
@@ -50,9 +51,11 @@ class Session:
     swept: asyncio.Event = field(default_factory=asyncio.Event)
     # Pushes since the stream came up, until a sweep that began later has joined them; then none.
     held_back: list[StreamNews] | None = field(default_factory=list)
-    _fees: dict[str, tuple[datetime, FeeRates]] = field(default_factory=dict)
-    _balances: dict[str, Decimal] = field(default_factory=dict)
-    _balances_at: datetime | None = None
+    in_known_world: bool = False  # since its stream last came or went (worlds.py)
+    tried: bool = False  # the credential was accepted at least once
+    _fees: dict[str, tuple[float, FeeRates]] = field(default_factory=dict)
+    _balances: "_Balances | None" = None
+    _changes: int = 0  # of balances, as far as heard
 
     @property
     def user_id(self) -> UserId:
@@ -88,7 +91,7 @@ class Session:
 
     async def fees(self, symbol: str) -> FeeRates:
         """The account's fee rates, at most ten minutes old."""
-        now = self.clock.now()
+        now = self.clock.monotonic()
         known = self._fees.get(symbol)
         if known is None or now - known[0] > FEES_FOR:
             await self.budget.wait_open(Priority.PLACE)
@@ -98,20 +101,34 @@ class Session:
 
     async def free(self, asset: str, *, at_least: Decimal) -> tuple[Decimal, datetime]:
         """What is free of an asset and when that was read; read again when it is old or seems too little."""
-        now = self.clock.now()
-        age = now - self._balances_at if self._balances_at else None
-        little = self._balances.get(asset, ZERO) < at_least
-        if age is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
-            await self.budget.wait_open(Priority.PLACE)
-            balances = await self.account.at(Priority.PLACE).balances()
-            self._balances = {balance.asset: balance.free for balance in balances}
-            self._balances_at = now
-        assert self._balances_at is not None
-        return self._balances.get(asset, ZERO), self._balances_at
+        known = self._balances
+        age = self.clock.monotonic() - known.read if known else BALANCES_FOR + 1
+        little = known is not None and known.free.get(asset, ZERO) < at_least
+        if known is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
+            known = await self._read_balances()
+        return known.free.get(asset, ZERO), known.read_at
+
+    async def _read_balances(self) -> "_Balances":
+        await self.budget.wait_open(Priority.PLACE)
+        changes, read, read_at = self._changes, self.clock.monotonic(), self.clock.now()
+        balances = await self.account.at(Priority.PLACE).balances()
+        found = _Balances({balance.asset: balance.free for balance in balances}, read, read_at)
+        # What changed while they were read may not be in them: they serve this once.
+        self._balances = found if self._changes == changes else None
+        return found
 
     def forget_balances(self) -> None:
         """Some balance changed: the next placement reads them again."""
-        self._balances_at = None
+        self._balances = None
+        self._changes += 1
+
+
+class _Balances(NamedTuple):
+    """What was free, and when the reading began: by a clock that nobody sets, and by the time of day."""
+
+    free: dict[str, Decimal]
+    read: float
+    read_at: datetime
 
 
 class Sessions:

@@ -5,7 +5,8 @@ Binance's test venues have their names.
 """
 
 from order_service.journal import Journal
-from order_service.venues.port import VenuePort
+from order_service.sessions import Session, Sessions
+from order_service.venues.port import VenueError, VenuePort
 
 
 class OtherWorld(Exception):
@@ -13,11 +14,21 @@ class OtherWorld(Exception):
 
 
 class Worlds:
-    """Remembers each venue's world in the journal."""
+    """Remembers each venue's world in the journal; stops users who would trade in another."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, sessions: Sessions) -> None:
         self._journal = journal
+        self._sessions = sessions
         self._known: dict[str, str] = {}
+
+    async def confirm(self, session: Session) -> None:
+        """Before anything that is read of the account is believed. Raises VenueError."""
+        try:
+            await self.check(session.port)
+        except OtherWorld as other:
+            await self._sessions.stop(session, "other_world", str(other))
+            raise VenueError("other_world", str(other)) from other
+        session.in_known_world = True
 
     async def check(self, port: VenuePort) -> None:
         """Raises OtherWorld, and VenueError when the venue cannot be read."""

@@ -78,6 +78,22 @@ class VirtualClock:
         return (low + high) / 2
 
 
+class SettableClock(VirtualClock):
+    """A time of day that somebody sets; the monotonic clock goes on as it did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_by = timedelta()
+
+    def now(self) -> datetime:
+        """START plus the loop's time, and by what it was set."""
+        return super().now() + self.set_by
+
+    def set(self, seconds: float) -> None:
+        """Forward, or back."""
+        self.set_by += timedelta(seconds=seconds)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on a virtual loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -13,6 +13,7 @@ import msgspec
 
 from order_service.__main__ import recover
 from order_service.accounts import Accounts
+from order_service.bans import Bans
 from order_service.books import Books
 from order_service.care import Care
 from order_service.credentials import Vault
@@ -107,13 +108,14 @@ class Desk:
         self.tasks.spawn(self.journal.write_forever(), "writer")
         self.budgets = {venue: RateBudget(venue, clock, self._limits) for venue in self.ports}
         budgets = self.budgets
+        Bans(self.journal, clock, self.tasks).keep(budgets)
         self.sessions = Sessions(self.journal)
         hold = timedelta(seconds=HOLD)
         self.manager = OrderManager(self.journal, self.sessions, budgets, clock, self.tasks, hold)
         self.resolution = Resolution(self.manager, clock, self._rules)
-        self.care = Care(self.manager, self.sessions, self.resolution, clock, self.tasks)
+        worlds = Worlds(self.journal, self.sessions)
+        self.care = Care(self.manager, self.sessions, self.resolution, worlds, clock, self.tasks)
         self.reconciliation = Reconciliation(self.journal, self.manager, self.care, self.sessions, clock)
-        worlds = Worlds(self.journal)
         beat = timedelta(seconds=BEAT)
         self.keeper = Keeper(
             self.manager, self.reconciliation, self.sessions, worlds, clock, self.tasks, beat

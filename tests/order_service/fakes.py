@@ -316,6 +316,7 @@ class FakeVenue:
         self.known = instrument_of(venue)
         self.price = Decimal(48)
         self.world_id = "w1"
+        self.world_takes = 0.0  # seconds to tell it
         self.accounts: dict[str, FakeAccount] = {}
         self.delay = 0.0
         self.clock_unknown = False
@@ -342,6 +343,7 @@ class FakeVenue:
 
     async def world(self) -> str:
         """Which world."""
+        await asyncio.sleep(self.world_takes)
         return self.world_id
 
     async def ready(self) -> None:

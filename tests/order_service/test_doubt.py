@@ -145,6 +145,26 @@ async def test_absence_frees_the_slot_and_holds_reservation_and_claims(tmp_path:
 
 
 @virtual
+async def test_in_another_world_no_order_in_doubt_is_looked_for(tmp_path: Path) -> None:
+    venue = spot_venue()
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1")
+        desk.account().placements.append(answer_lost)
+        desk.account().failing = dict.fromkeys(("open_orders", "look_up"), DOWN)
+        order = await desk.place()
+    account = venue.accounts["1"]
+    account.failing.clear()
+    account.calls.clear()
+    account.rows.clear()
+    venue.world_id, venue.world_takes = "w2", 3.0
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.sleep(60)
+        assert (account.calls["look_up"], account.calls["cancel"]) == (0, 0)
+        assert desk.order(order).state is OrderState.IN_DOUBT
+        assert desk.session().reason_code == "other_world"
+
+
+@virtual
 async def test_a_hold_outlasts_sweeps_that_fail(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1")

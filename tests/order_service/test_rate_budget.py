@@ -389,6 +389,42 @@ async def test_sweeps_of_many_users_leave_the_weight_for_doubt(tmp_path: Path) -
 
 
 @virtual
+async def test_a_restarted_service_asks_nothing_during_a_ban_that_it_was_told_before(tmp_path: Path) -> None:
+    venue = spot_venue()
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1")
+        until = desk.clock.now() + timedelta(seconds=200)
+        desk.budgets[Venue.SPOT].close_until(RateLimited("418", "x", until - timedelta(seconds=100)))
+        desk.budgets[Venue.SPOT].close_until(RateLimited("418", "x", until))
+        await desk.sleep(1)
+    account = venue.accounts["1"]
+    asked = dict(account.calls)
+    for _ in range(2):  # a start during the ban keeps it for the next
+        async with Desk(tmp_path / "j.db", venue) as desk:
+            assert desk.budgets[Venue.SPOT].closed_until() == until
+            await desk.sleep(60)
+            assert dict(account.calls) == asked
+            assert desk.session().state is UserState.SETTLING
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.sleep(90)
+        assert desk.session().state is UserState.READY
+        assert dict(account.calls) != asked
+
+
+@virtual
+async def test_a_ban_told_while_the_journal_cannot_be_written_is_written_later(tmp_path: Path) -> None:
+    venue = spot_venue()
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1")
+        desk.store.failures = 3
+        until = desk.clock.now() + timedelta(seconds=200)
+        desk.budgets[Venue.SPOT].close_until(RateLimited("418", "x", until))
+        await desk.sleep(10)
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        assert desk.budgets[Venue.SPOT].closed_until() == until
+
+
+@virtual
 async def test_an_order_in_doubt_survives_a_ban_and_is_asked_for_at_its_end(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", spot_venue()) as desk:
         await desk.add("1")

@@ -16,7 +16,7 @@ from otopilot.order import LegRole, LegStatus, OrderState, UserId
 from otopilot.position import UserState
 from tests.order_service.behaviours import request_lost
 from tests.order_service.desk import SECRETS, Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import answer_of
+from tests.order_service.fakes import FakeAccount, answer_of
 from tests.virtual_loop import virtual
 
 ALPHA = Venue.ALPHA
@@ -31,6 +31,56 @@ async def test_a_new_user_is_settled_and_listed(tmp_path: Path) -> None:
         with pytest.raises(Denied) as info:
             await desk.place("2")
         assert info.value.reason == "UNKNOWN_USER"
+
+
+@virtual
+async def test_a_key_that_is_not_accepted_shows_at_once_although_there_is_nothing_to_sweep(
+    tmp_path: Path,
+) -> None:
+    venue = alpha_venue()
+    account = venue.accounts["1"] = FakeAccount(venue, "1")
+    account.failing = {"balances": CredentialRefused("auth_expired", "log in again")}
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        user = await desk.users.put(UserId("1"), ALPHA, *SECRETS[ALPHA])
+        assert (user.state, user.reason_code) == (UserState.STOPPED, "auth_expired")
+        account.failing.clear()
+        user = await desk.users.put(UserId("1"), ALPHA, *SECRETS[ALPHA])
+        assert user.state is UserState.READY
+        asked = account.calls["balances"]
+        await desk.sleep(60)
+        assert account.calls["balances"] == asked, "once it was tried, an idle user costs nothing"
+
+
+@virtual
+async def test_an_idle_user_that_cannot_be_read_is_not_ready(tmp_path: Path) -> None:
+    venue = alpha_venue()
+    account = venue.accounts["1"] = FakeAccount(venue, "1")
+    account.failing = {"balances": VenueSilent("down", "no answer")}
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        user = await desk.users.put(UserId("1"), ALPHA, *SECRETS[ALPHA])
+        assert (user.state, user.reason_code) == (UserState.SETTLING, "unread")
+        account.failing.clear()
+        await desk.sleep(15)
+        assert desk.session().state is UserState.READY
+
+
+@virtual
+async def test_what_changes_while_balances_are_read_makes_the_next_placement_read_again(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        session, account = desk.session(), desk.account()
+        session.forget_balances()
+        reading = asyncio.create_task(session.free("USDT", at_least=Decimal(1)))
+        while not account.calls["balances"]:
+            await asyncio.sleep(0)
+        session.forget_balances()  # pushed while the answer travels
+        await reading
+        await session.free("USDT", at_least=Decimal(1))
+        assert account.calls["balances"] == 2
+        await session.free("USDT", at_least=Decimal(1))
+        assert account.calls["balances"] == 2
 
 
 @virtual

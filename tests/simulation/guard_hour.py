@@ -32,14 +32,14 @@ from tests.simulation.simulation import Simulation
 USERS = tuple(str(user) for user in range(1, 11))
 SYMBOL = "ALPHA_22USDT"
 FAIR = replace(MILD, name="fair")  # the line is healed before anything begins
-COLLECT_SECONDS = 60.0
+COLLECT_SECONDS = 300.0
 REST_SECONDS = 60.0
 # What makes ten users meet: a price that swings through the rest of its SELLs, and BUYs above it.
 PATH = {"kind": "swing", "start": "48", "amplitude_percent": "0.8", "period_seconds": "60"}
 HOUSE = {"spread_percent": "0.02", "levels": "3", "level_notional": "40"}
 SETTINGS: dict[str, Any] = {
     "single_trade_amount_usdt": D(30),
-    "trade_interval_seconds": D(8),
+    "trade_interval_seconds": D(15),
     "buy_offset_percentage": D("0.3"),
     "sell_profit_percentage": D("0.3"),
 }

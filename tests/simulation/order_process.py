@@ -10,6 +10,7 @@ from typing import Any
 
 from order_service.__main__ import recover
 from order_service.accounts import Accounts
+from order_service.bans import Bans
 from order_service.care import Care
 from order_service.credentials import Vault
 from order_service.denied import JournalFailed
@@ -96,11 +97,12 @@ class OrderProcess:
         budgets = {venue: RateBudget(venue, clock, limits[venue]) for venue in limits}
         door = lambda venue, way: GatedTransport(way, budgets[venue], clock)  # noqa: E731
         ports = binance.paper_venues(SETTINGS, self.transport, clock, door)
-        worlds = Worlds(self.journal)
+        Bans(self.journal, clock, self.tasks).keep(budgets)
         self.sessions = Sessions(self.journal)
+        worlds = Worlds(self.journal, self.sessions)
         self.manager = OrderManager(self.journal, self.sessions, budgets, clock, self.tasks, HOLD)
         resolution = Resolution(self.manager, clock, RULES)
-        care = Care(self.manager, self.sessions, resolution, clock, self.tasks)
+        care = Care(self.manager, self.sessions, resolution, worlds, clock, self.tasks)
         reconciliation = Reconciliation(self.journal, self.manager, care, self.sessions, clock)
         self.keeper = Keeper(self.manager, reconciliation, self.sessions, worlds, clock, self.tasks, BEAT)
         self.users = Users(self.journal, Vault(bytes(32)), self.sessions, self.keeper, ports, budgets, clock)
