@@ -37,6 +37,7 @@ from otopilot.order import (
 from otopilot.tasks import TaskOwner
 
 ASK_AT_SECONDS = (2.0, 5.0, 15.0)  # a young order's ages at which it is asked singly (architecture 5.9)
+LEAST_PAUSE = 0.01
 FIRST_PAUSE = 0.3
 LONGEST_PAUSE = 5.0
 
@@ -213,7 +214,8 @@ class Care:
     async def _wait(self, patient: _Patient, seconds: float) -> bool:
         """Wait for news at most so long; true when there was some."""
         try:
-            async with asyncio.timeout(seconds):
+            # What is left of a wait may be less than a clock can tell: round and round without an end.
+            async with asyncio.timeout(max(LEAST_PAUSE, seconds)):
                 await patient.woken.wait()
         except TimeoutError:
             return False

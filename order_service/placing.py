@@ -19,7 +19,7 @@ from order_service.guard import Blocked, Verdict
 from order_service.transaction import Transaction
 from order_service.venues.port import FeeRates
 from otopilot import money
-from otopilot.instrument import Instrument, Side
+from otopilot.instrument import Instrument, InstrumentStatus, Side
 from otopilot.money import ZERO
 from otopilot.order import (
     Leg,
@@ -80,6 +80,7 @@ def _admit(
             owner=tx.books.owner,
         )
     _check_price_age(ask, now)
+    _check_status(known.instrument)
     _check_filters(ask.side, ask.price, ask.quantity, known)
     _check_room(tx.books, ask)
     _check_funds(tx.books, ask, known)
@@ -116,6 +117,17 @@ def _check_price_age(ask: Ask, now: datetime) -> None:
             f"the price was confirmed {milliseconds} ms ago, more than the "
             f"{int(ask.max_price_age.total_seconds() * 1000)} ms allowed",
             age_ms=str(milliseconds),
+        )
+
+
+def _check_status(instrument: Instrument) -> None:
+    """No order on a symbol that does not trade now, or by rules that we do not know (reliability 28, 30)."""
+    if instrument.status is not InstrumentStatus.TRADING:
+        raise _precondition(
+            "DENIED_FILTER",
+            f"{instrument.symbol} is {instrument.status} at {instrument.venue}: nothing is placed until it "
+            "trades again; cancels are taken",
+            filter="STATUS",
         )
 
 

@@ -27,6 +27,7 @@ from order_service.venues.fields import (
     text_of,
     whole_of,
 )
+from order_service.venues.filters import status_under
 from order_service.venues.port import (
     AssetBalance,
     CredentialRefused,
@@ -340,6 +341,9 @@ def symbols(data: Any) -> Mapping[str, Row]:
     return {id_of(row, "symbol"): row for row in rows_of(row_of(data, "data").get("symbols"), "symbols")}
 
 
+_INSTRUMENT_STATUSES = {"TRADING": InstrumentStatus.TRADING, "DELISTED": InstrumentStatus.DELISTED}
+
+
 def instrument(row: Row) -> Instrument:
     """One pair of exchange info."""
     filters = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
@@ -355,10 +359,7 @@ def instrument(row: Row) -> Instrument:
         token=base,  # exchange info knows no names; market_service does
         base_asset=base,
         quote_asset=id_of(row, "quoteAsset"),
-        status={
-            "TRADING": InstrumentStatus.TRADING,
-            "DELISTED": InstrumentStatus.DELISTED,
-        }.get(status, InstrumentStatus.HALTED),
+        status=status_under(filters, _INSTRUMENT_STATUSES.get(status, InstrumentStatus.HALTED), base),
         tick_size=amount_of(price, "tickSize"),
         step_size=amount_of(lot, "stepSize"),
         min_price=amount_of(price, "minPrice", ZERO),

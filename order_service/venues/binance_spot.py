@@ -48,6 +48,7 @@ PAGE_ROWS = 1000
 MAX_PAGES = 200
 MOST_WINDOWS = 7
 _WINDOW = timedelta(hours=24) - timedelta(milliseconds=1)
+_RULES_CHANGED = ("filter", "refused")  # the filters, or the symbol is closed: nothing is sent by old rules
 
 
 class SpotVenue:
@@ -183,7 +184,7 @@ class SpotAccount:
                 counts=counts.update,
             )
         except VenueRefused as refusal:
-            if refusal.code == "filter":
+            if refusal.code in _RULES_CHANGED:
                 self._venue.distrust_rules(order.symbol)
             raise
         return msgspec.structs.replace(placed, order_counts=counts)

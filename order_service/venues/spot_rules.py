@@ -12,14 +12,15 @@ import msgspec
 
 from order_service.venues.fields import (
     Row,
-    amount_of,
     id_of,
+    not_negative_of,
     positive_of,
     row_of,
     rows_of,
     text_of,
     whole_of,
 )
+from order_service.venues.filters import status_under
 from order_service.venues.port import VenueRefused
 from otopilot import money
 from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
@@ -105,24 +106,25 @@ def _instrument(row: Row) -> Instrument:
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
     band = filters.get("PERCENT_PRICE_BY_SIDE", {})
     plain = filters.get("PERCENT_PRICE", {})
-    base, status = id_of(row, "baseAsset"), text_of(row, "status")
+    base, symbol = id_of(row, "baseAsset"), id_of(row, "symbol")
+    status = InstrumentStatus.TRADING if text_of(row, "status") == "TRADING" else InstrumentStatus.HALTED
     quote_precision = whole_of(row, "quotePrecision", 8)
     base_precision = whole_of(row, "baseAssetPrecision", 8)
     return Instrument(
         venue=Venue.SPOT,
-        symbol=id_of(row, "symbol"),
+        symbol=symbol,
         token=base,
         base_asset=base,
         quote_asset=id_of(row, "quoteAsset"),
-        status=InstrumentStatus.TRADING if status == "TRADING" else InstrumentStatus.HALTED,
+        status=status_under(filters, status, symbol),
         # A filter part of 0 is off; then the asset's precision is the grid.
         tick_size=positive_of(price, "tickSize") or Decimal(1).scaleb(-quote_precision),
         step_size=positive_of(lot, "stepSize") or Decimal(1).scaleb(-base_precision),
-        min_price=amount_of(price, "minPrice", ZERO),
+        min_price=not_negative_of(price, "minPrice", ZERO),
         max_price=positive_of(price, "maxPrice"),
-        min_quantity=amount_of(lot, "minQty", ZERO),
+        min_quantity=not_negative_of(lot, "minQty", ZERO),
         max_quantity=positive_of(lot, "maxQty"),
-        min_notional=amount_of(notional, "minNotional", ZERO),
+        min_notional=not_negative_of(notional, "minNotional", ZERO),
         max_notional=positive_of(notional, "maxNotional"),
         bid_multiplier_down=positive_of(band, "bidMultiplierDown") or positive_of(plain, "multiplierDown"),
         bid_multiplier_up=positive_of(band, "bidMultiplierUp") or positive_of(plain, "multiplierUp"),

@@ -151,7 +151,7 @@ ROWS = (
     row(
         30,
         "unknown filter, enum, field",
-        f"{LIFE}::test_row_30_unknown_fields_filters_and_words_in_exchange_info_crash_nothing",
+        f"{LIFE}::test_row_30_unknown_fields_pass_and_unknown_filters_and_words_halt_the_symbol",
     ),
     row(
         31,

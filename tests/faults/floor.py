@@ -38,6 +38,7 @@ from tests.virtual_loop import VirtualClock
 SYMBOLS = {Venue.ALPHA: "ALPHA_22USDT", Venue.SPOT: "BNBUSDT"}
 PRICES = {Venue.ALPHA: Decimal(48), Venue.SPOT: Decimal(800)}
 REMOTE = "10.0.0.1"
+PLACES = ("/order/place", "/oto-order/place", "/api/v3/order", "/orderList/oto", "/orderList/opo")
 
 
 class Line:
@@ -228,6 +229,10 @@ class Floor:
         """Lists the exchange took from a user."""
         rows = self.control("GET", "report")["users"]
         return sum(int(row["accepted_lists"]) for row in rows if row["user_id"] == user)
+
+    def placements_sent(self) -> int:
+        """Requests that place something and have left, whatever became of them."""
+        return sum(sent.startswith("POST ") and sent.endswith(PLACES) for sent in self.line.sent)
 
     # ------------------------------------------------------------------ the service
 

@@ -223,9 +223,18 @@ def test_row_28_a_halted_symbol_takes_cancels_and_no_orders_and_opens_again(
             refused = await floor.place(buy="0.99")
             # Alpha has published no code for it, so there it is a doubt that is proven absent.
             refused = await floor.reaches(refused, OrderState.REJECTED)
+            if venue is Venue.ALPHA:
+                await floor.sleep(315)  # the first sweep after five minutes reads the listing again
+            sent = floor.placements_sent()
+            for _ in range(5):
+                with pytest.raises(Denied) as denied:
+                    await floor.place(buy="0.99")
+                assert denied.value.metadata["filter"] == "STATUS"
+            assert floor.placements_sent() == sent
             assert floor.accepted() == 1
             floor.heal()
-            again = await floor.place(buy="0.99")
+            await floor.sleep(315)
+            again = await floor.place(buy="0.98")
             await floor.reaches(again, OrderState.WORKING)
             await floor.agree()
 
@@ -253,24 +262,33 @@ def test_row_29_filters_that_change_are_a_definite_no_and_then_obeyed(tmp_path: 
 
 
 @BOTH
-def test_row_30_unknown_fields_filters_and_words_in_exchange_info_crash_nothing(
+def test_row_30_unknown_fields_pass_and_unknown_filters_and_words_halt_the_symbol(
     tmp_path: Path, venue: Venue
 ) -> None:
     @virtual
     async def story() -> None:
         async with Floor(tmp_path, venue) as floor:
-            prefix = "data." if venue is Venue.ALPHA else ""
-            unknown = '{"filterType": "FULL_MOON", "phase": "1"}'
-            floor.fault("mutate", endpoint="exchange_info", field=f"{prefix}symbols.*.moon", value='"full"')
-            floor.fault(
-                "mutate", endpoint="exchange_info", field=f"{prefix}symbols.*.filters.+", value=unknown
-            )
+            symbols = "data.symbols.*" if venue is Venue.ALPHA else "symbols.*"
+            floor.fault("mutate", endpoint="exchange_info", field=f"{symbols}.moon", value='"full"')
             await floor.add("1")
-            try:
-                placed = (await floor.place(buy="0.99")).state is OrderState.WORKING
-            except Denied:
-                placed = False
-            assert floor.accepted() == int(placed)
+            order = await floor.reaches(await floor.place(buy="0.99"), OrderState.WORKING)
+            for field, value in (
+                (f"{symbols}.filters.+", '{"filterType": "FULL_MOON", "phase": "1"}'),
+                (f"{symbols}.status", '"ECLIPSED"'),
+            ):
+                floor.fault("mutate", endpoint="exchange_info", field=field, value=value)
+                await floor.sleep(315)  # the first sweep after five minutes reads the rules again
+                sent = floor.placements_sent()
+                with pytest.raises(Denied) as denied:
+                    await floor.place(buy="0.98")
+                assert denied.value.metadata["filter"] == "STATUS"
+                assert floor.placements_sent() == sent
+                floor.heal()
+                await floor.sleep(315)
+                assert floor.desk.sessions.all()[0].state is UserState.READY
+            await floor.cancel(order)
+            await floor.reaches(order, OrderState.CANCELED)
+            await floor.reaches(await floor.place(buy="0.98"), OrderState.WORKING)
             await floor.agree()
 
     story()
