@@ -72,6 +72,9 @@ class OrderAdminServicer(order_pb2_grpc.OrderAdminServiceServicer):
                     f"order {order.order_id} is {order.state}, not in doubt: there is nothing to release"
                 )
                 raise Denied(Kind.PRECONDITION, "NOT_IN_DOUBT", message, state=order.state)
+            if self._manager.awaits_answer(order.order_id):
+                message = f"the request of order {order.order_id} is still under way: ask again in a while"
+                raise Denied(Kind.PRECONDITION, "UNDER_WAY", message)
             absent = Refused(kind=RejectionKind.ABSENT, code="released", message=reason, at=self._clock.now())
             return wire.order_to_pb(await self._manager.learn(order.order_id, absent))
 

@@ -134,6 +134,8 @@ class Care:
             # Its sender is gone (a failed commit, a restart): the answer is lost.
             await self._manager.learn(order.order_id, Doubted(reason="no answer", at=self._clock.now()))
         elif order.state is OrderState.IN_DOUBT:
+            if (role := _wished(order)) is not None:
+                await self._send_wish(session, order, role)
             pause = await self._resolution.step(session, order)
             await self._wait(patient, pause)
         elif (role := _wished(order)) is not None:
@@ -185,6 +187,19 @@ class Care:
 
     async def _cancel(self, session: Session, order: Order, role: LegRole, patient: _Patient) -> None:
         """Send the wish, then ask: only the venue's word on the leg ends it (architecture 4)."""
+        await self._send_wish(session, order, role)
+        if await self._wait(patient, 0.05):
+            return  # pushed news came first
+        await self.ask(session, order)
+        latest = self._manager.books.order(order.order_id)
+        if latest is None or latest.open_wish(role) is None:
+            return
+        # A leg that is still open may trade meanwhile: its fills are not kept waiting for its end.
+        if _lacks_any(latest):
+            await self._read_trades(session, latest)
+        await self._back_off(patient)
+
+    async def _send_wish(self, session: Session, order: Order, role: LegRole) -> None:
         try:
             failpoints.hit("cancel.before_send")
             await session.account.cancel(order, role)
@@ -196,16 +211,6 @@ class Care:
         except VenueSilent as silence:
             # Unknown: asking tells, and until it does the wish is sent again.
             _log.warning("cancel unanswered", order_id=order.order_id, role=role, error=str(silence))
-        if await self._wait(patient, 0.05):
-            return  # pushed news came first
-        await self.ask(session, order)
-        latest = self._manager.books.order(order.order_id)
-        if latest is None or latest.open_wish(role) is None:
-            return
-        # A leg that is still open may trade meanwhile: its fills are not kept waiting for its end.
-        if _lacks_any(latest):
-            await self._read_trades(session, latest)
-        await self._back_off(patient)
 
     async def _back_off(self, patient: _Patient) -> None:
         await self._wait(patient, patient.pause)

@@ -17,6 +17,7 @@ import msgspec
 
 from order_service.claims import Claim, Market, claim_of, is_freer
 from order_service.tickets import Asker, Tickets
+from otopilot.instrument import Venue
 from otopilot.order import OrderId, UserId
 
 __all__ = ["Blocked", "Claim", "Counters", "Guard", "Market", "Verdict", "claim_of"]
@@ -97,6 +98,11 @@ class Guard:
             held[claim.holder] = claim
         self._edges.pop(market, None)
         return any(is_freer(claim, held.get(holder)) for holder, claim in before.items())
+
+    def forget_foreign(self, venue: Venue, user_id: UserId) -> list[Market]:
+        """The account is managed no more, and nobody sees how its orders end; the markets that are freer."""
+        markets = [market for market in self._claims if market[0] is venue]
+        return [market for market in markets if self.set_foreign(market, user_id, [])]
 
     def keep_unwritten(self, other: "Guard") -> None:
         """Take over what another guard knows and no journal has: foreign orders, who waits, the counts."""

@@ -56,7 +56,6 @@ ANSWER_WITHIN_SECONDS = 3.0
 DOUBT_AFTER_SECONDS = 5.0  # after the signed timestamp
 LEARN_AGAIN_SECONDS = 1.0
 MOST_NOTED = 1_000
-
 _log = log.get("order_manager")
 Changed = Callable[[Order], None]
 
@@ -85,7 +84,7 @@ class OrderManager:
         self._budgets = budgets
         self._clock = clock
         self._tasks = tasks
-        self._hold = hold
+        self.hold = hold  # of an absent order's claims, from its sending on
         self._changed: list[Changed] = []
         self._sending: dict[OrderId, asyncio.Task[None]] = {}
         self._began = clock.monotonic()
@@ -123,6 +122,10 @@ class OrderManager:
             known = await circumstances.read(self._sessions, session, ask, self._clock)
             budget.refuse_if_closed()
             failpoints.hit("place.before_commit")
+        except BaseException:  # also when the caller goes: nothing is queued yet
+            permit.give_back()
+            raise
+        try:
             order = await self._journal.run(
                 lambda tx: self._decide(tx, ask, session, known, order_id),
                 begin_before=received + BEGIN_WITHIN_SECONDS,
@@ -171,11 +174,6 @@ class OrderManager:
     def awaits_answer(self, order_id: OrderId) -> bool:
         """Is its request still under way, or its answer not in the journal yet?"""
         return order_id in self._sending
-
-    @property
-    def hold(self) -> timedelta:
-        """For how long an absent order's claims are kept, from its sending on."""
-        return self._hold
 
     def signed(self, order_id: OrderId) -> Signed | None:
         """When it was signed; none when this process did not sign it, or it is in flight no more."""
@@ -372,7 +370,7 @@ class OrderManager:
             tx.add_trade(row_of(order, item.trade, order.order_id, values))
         if isinstance(item, Refused) and item.kind is RejectionKind.ABSENT:
             # Absence frees only the slot; reservation and claims stay for a while (architecture 5.5).
-            tx.hold(after, order.submitted_at + self._hold)
+            tx.hold(after, order.submitted_at + self.hold)
         tx.update(order, after, msgspec.json.encode(item))
         if isinstance(item, Report) and item.expiry_reason == SELF_MATCH:
             tx.books.guard.counters.expired_in_match += 1

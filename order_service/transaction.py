@@ -246,6 +246,8 @@ class Transaction:
         )
 
     def remove_user(self, venue: Venue, user_id: UserId) -> None:
-        """Forget a user's credential."""
+        """Forget a user's credential, and what was seen of the account's own orders."""
+        for market in self.books.guard.forget_foreign(venue, user_id):
+            self.wake(market)
         del self.books.users[venue, user_id]
         self.write("DELETE FROM users WHERE venue = ? AND user_id = ?", venue, user_id)

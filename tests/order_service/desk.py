@@ -78,8 +78,10 @@ class Desk:
         inline: bool = True,
         clock: Clock | None = None,
         limits: Limits | None = None,
+        beat: float = BEAT,
     ) -> None:
         self._limits = limits
+        self._beat = timedelta(seconds=beat)
         self.clock = clock or venues[0].clock
         self._path = path
         self._rules = rules
@@ -116,9 +118,8 @@ class Desk:
         worlds = Worlds(self.journal, self.sessions)
         self.care = Care(self.manager, self.sessions, self.resolution, worlds, clock, self.tasks)
         self.reconciliation = Reconciliation(self.journal, self.manager, self.care, self.sessions, clock)
-        beat = timedelta(seconds=BEAT)
         self.keeper = Keeper(
-            self.manager, self.reconciliation, self.sessions, worlds, clock, self.tasks, beat
+            self.manager, self.reconciliation, self.sessions, worlds, clock, self.tasks, self._beat
         )
         vault = Vault(bytes(32))
         self.users = Users(self.journal, vault, self.sessions, self.keeper, dict(self.ports), budgets, clock)

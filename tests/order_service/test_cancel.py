@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from order_service.denied import Denied, JournalFailed
+from order_service.venues.port import VenueSilent
 from otopilot.order import LegRole, LegStatus, OrderState
 from tests.order_service.behaviours import answer_lost
-from tests.order_service.desk import Desk, alpha_venue
+from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.virtual_loop import virtual
+
+DOWN = VenueSilent("down", "no answer")
 
 
 @virtual
@@ -40,6 +43,26 @@ async def test_the_wish_is_repeated_until_the_venues_word(tmp_path: Path) -> Non
         await desk.sleep(15)
         assert desk.order(order).state is OrderState.CANCELED
         assert len(desk.account().cancels) == 5
+
+
+@virtual
+async def test_a_wish_for_an_order_in_doubt_is_sent_where_it_can_be_named(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        account = desk.account()
+        account.silent = True
+        account.placements.append(answer_lost)
+        account.failing = dict.fromkeys(("look_up", "open_orders", "order_history"), DOWN)
+        order = await desk.place()
+        assert order.state is OrderState.IN_DOUBT
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "stop")
+        await desk.sleep(5)
+        assert account.cancels[0] == (order.order_id, LegRole.WORKING)
+        assert desk.order(order).state is OrderState.IN_DOUBT, "a cancel that was taken proves nothing else"
+        assert account.row(order).status is LegStatus.CANCELED
+        account.failing.clear()
+        await desk.sleep(10)
+        assert desk.order(order).state is OrderState.CANCELED
 
 
 @virtual

@@ -87,6 +87,20 @@ async def test_known_foreign_orders_bar_ours_and_their_end_wakes(tmp_path: Path)
 
 
 @virtual
+async def test_a_removed_users_own_orders_bar_nobody_any_more(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1", "2")
+        desk.account("1").foreign(Side.SELL, "47.90", "1")
+        await desk.settle()
+        with pytest.raises(Denied):
+            await desk.place("2")
+        sequence = desk.feed.newest
+        await desk.users.remove(UserId("1"), Venue.ALPHA)
+        assert [i.ask_again for _, i in desk.feed.after(sequence) if i.ask_again] == [("2",)]
+        assert (await desk.place("2")).state is OrderState.WORKING
+
+
+@virtual
 async def test_foreign_claims_outlive_a_failed_commit(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1", "2")

@@ -310,6 +310,20 @@ async def test_a_denied_placement_uses_up_no_order_count(tmp_path: Path) -> None
 
 
 @virtual
+async def test_a_caller_that_goes_before_anything_is_queued_uses_up_no_order_count(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=ORDERS) as desk:
+        await desk.add("1")
+        desk.venue.delay = 1.0  # of the last price
+        for _ in range(5):
+            caller = asyncio.create_task(desk.place())
+            await desk.sleep(0.1)
+            caller.cancel()
+            await asyncio.wait({caller})
+        desk.venue.delay = 0.0
+        assert (await desk.place()).state is OrderState.WORKING
+
+
+@virtual
 async def test_the_accounts_own_count_as_told_is_believed(tmp_path: Path) -> None:
     async def counted(account: FakeAccount, order: Order) -> Placed:
         placed = await accepted(account, order)

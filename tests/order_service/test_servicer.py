@@ -1,7 +1,7 @@
 """The order service over real gRPC on a free port: what callers see, errors and streams included."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from order_service.servicer import OrderServicer
 from otopilot import rpc, wire
 from otopilot.clock import SystemClock
 from otopilot.instrument import Venue
-from otopilot.order import LegRole
+from otopilot.order import Doubted, LegRole
 from otopilot.rpc import Registration
 from otopilot.settings import Endpoint
 from protos import market_pb2, order_pb2_grpc
@@ -268,6 +268,27 @@ async def test_a_person_releases_an_order_in_doubt_with_a_reason(service: Servic
     assert volume.reserved == "24"  # the hold stays: the person may be wrong
     release.order_id = "none"
     assert (await fault(service.admin.ReleaseOrder(release))).code is grpc.StatusCode.NOT_FOUND
+
+
+async def aside(call: Awaitable[Any]) -> Any:
+    """A call, for a task of its own."""
+    return await call
+
+
+async def test_nobody_releases_an_order_whose_request_is_still_under_way(service: Service) -> None:
+    await trading(service, "1")
+    desk = service.desk
+    desk.account().placements.append(slow(60.0))
+    placing = asyncio.create_task(aside(service.orders.PlaceOto(service.oto("a"))))
+    async with asyncio.timeout(10):
+        while not desk.account().sent:
+            await asyncio.sleep(0.01)
+    order_id = desk.account().sent[0].order_id
+    await desk.manager.learn(order_id, Doubted(reason="no answer yet", at=desk.clock.now()))
+    release = pb.ReleaseOrderRequest(order_id=order_id, reason="looked at the website")
+    error = await fault(service.admin.ReleaseOrder(release))
+    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNDER_WAY")
+    placing.cancel()
 
 
 async def test_users_are_listed_and_removed_and_no_secret_comes_back(service: Service) -> None:
