@@ -102,8 +102,8 @@ def above_zero_of(row: Row, key: str) -> Decimal:
 
 
 def positive_of(row: Row, key: str) -> Decimal | None:
-    """An amount whose zero or absence means "no such rule"."""
-    value = amount_of(row, key, ZERO)
+    """An amount whose zero or absence means "no such rule"; none is below zero."""
+    value = not_negative_of(row, key, ZERO)
     return value if value > 0 else None
 
 

@@ -287,8 +287,8 @@ ROWS = (
         f"{MANY}::test_row_52_a_month_leaves_nothing_behind_but_its_totals",
         "order_service/test_guard.py::test_strangers_fingerprints_are_forgotten_though_nobody_places",
         "order_service/test_feed.py::test_waiting_ends_with_news_or_with_its_time_and_leaves_nothing_behind",
-        reason="the order service's, over a virtual month: containers, tasks, descriptors; the memory of real "
-        "processes over real days is the performance issue's soak",
+        reason="the order service's, over a virtual month: containers, tasks, descriptors; the memory of "
+        "real processes over real days is the performance issue's soak",
     ),
     row(
         53,

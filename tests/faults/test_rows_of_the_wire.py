@@ -17,6 +17,7 @@ from tests.virtual_loop import virtual
 PLACEMENT = re.compile(r"^POST .*(place|/orderList/o|/order$)|^WS .*place")
 
 BOTH = pytest.mark.parametrize("venue", list(Venue))
+LAST_PRICE = {Venue.ALPHA: ("agg_trades", "data.*.p"), Venue.SPOT: ("ticker_price", "price")}
 
 
 @BOTH
@@ -237,5 +238,86 @@ def test_row_60_absurd_data_is_never_booked_and_healed_by_the_next_reading(
             await floor.agree()
             days = {str(row["day"]) for row in floor.books().totals}
             assert days == {str(floor.clock.now().date())}
+
+    story()
+
+
+async def denial(floor: Floor) -> str:
+    """Why nothing can be placed; empty when it was."""
+    try:
+        await floor.place(buy="0.99")
+    except Denied as no:
+        return no.reason
+    return ""
+
+
+def absurd_rules(floor: Floor, name: str, value: str) -> None:
+    """Every symbol's filters have this in exchange info from now on."""
+    symbols = "data.symbols.*" if floor.venue is Venue.ALPHA else "symbols.*"
+    floor.fault("mutate", endpoint="exchange_info", field=f"{symbols}.filters.*.{name}", value=value)
+
+
+@BOTH
+@pytest.mark.parametrize("value", ['"0"', '"-1"', '"NaN"', "[]"])
+@pytest.mark.parametrize("name", ["tickSize", "stepSize", "minNotional"])
+def test_row_60_a_symbol_whose_rules_are_absurd_is_paused(
+    tmp_path: Path, venue: Venue, name: str, value: str
+) -> None:
+    """Spot's zero means that a part of a filter is off; the venue's own word is final then."""
+
+    @virtual
+    async def story() -> None:
+        async with Floor(tmp_path, venue) as floor:
+            absurd_rules(floor, name, value)
+            await floor.add("1")
+            why = await denial(floor)
+            assert why in ("", "USER_SETTLING", "VENUE_UNREADABLE", "DENIED_FILTER")
+            assert floor.placements_sent() == (why == "")
+            if value in ('"-1"', '"NaN"'):
+                assert why == "USER_SETTLING"
+            floor.heal()
+            # Alpha tells all symbols at once, for five minutes; Spot's unread rules are asked for again.
+            await floor.sleep(315 if venue is Venue.ALPHA else 15)
+            if why:
+                assert await denial(floor) == ""
+            assert floor.desk.sessions.all()[0].state is not UserState.STOPPED
+            assert floor.accepted() == floor.placements_sent() == 1
+            await floor.agree()
+
+    story()
+
+
+def test_row_60_absurd_rules_never_replace_good_ones(tmp_path: Path) -> None:
+    @virtual
+    async def story() -> None:
+        async with Floor(tmp_path, Venue.SPOT) as floor:
+            await floor.add("1")
+            absurd_rules(floor, "tickSize", '"-1"')
+            await floor.sleep(315)  # the first sweep after five minutes reads the rules again
+            assert await denial(floor) == ""
+            assert floor.accepted() == 1
+            await floor.agree()
+
+    story()
+
+
+@BOTH
+@pytest.mark.parametrize("value", ['"0"', '"-1"', '"NaN"', '"1e99"', "null", "[]"])
+def test_row_60_an_absurd_last_price_places_nothing(tmp_path: Path, venue: Venue, value: str) -> None:
+    @virtual
+    async def story() -> None:
+        async with Floor(tmp_path, venue) as floor:
+            await floor.add("1")
+            endpoint, field = LAST_PRICE[venue]
+            floor.fault("mutate", endpoint=endpoint, field=field, value=value)
+            with pytest.raises(Denied) as denied:
+                await floor.place(buy="0.99")
+            assert denied.value.reason in ("VENUE_UNREADABLE", "DENIED_FILTER")
+            assert floor.placements_sent() == 0
+            floor.heal()
+            await floor.sleep(2)
+            await floor.place(buy="0.99")
+            assert floor.accepted() == 1
+            await floor.agree()
 
     story()
