@@ -11,6 +11,7 @@ LIFE = "faults/test_rows_of_an_orders_life.py"
 STREAMS = "faults/test_rows_of_the_streams.py"
 PROCESS = "faults/test_rows_of_the_process.py"
 NET = "faults/test_rows_of_the_net.py"
+MARKET = "faults/test_rows_of_the_market.py"
 MANY = "faults/test_rows_of_many.py"
 RUNS = "faults/test_runs.py"
 SILENCE = f"{WIRE}::test_rows_01_02_03_57_silence_is_resolved_by_proof_and_nothing_is_sent_again"
@@ -41,7 +42,13 @@ ROWS = (
         f"{WIRE}::test_row_04_an_engine_that_is_slower_than_our_verdict_is_adopted_and_its_buy_cancelled",
     ),
     row(5, "429 with Retry-After", f"{WIRE}::test_rows_05_06_nobody_asks_anything_during_a_ban"),
-    row(6, "418 ban, 403 WAF", f"{WIRE}::test_rows_05_06_nobody_asks_anything_during_a_ban"),
+    row(
+        6,
+        "418 ban, 403 WAF",
+        f"{WIRE}::test_rows_05_06_nobody_asks_anything_during_a_ban",
+        "order_service/test_rate_budget.py"
+        "::test_a_restarted_service_asks_nothing_during_a_ban_that_it_was_told_before",
+    ),
     row(
         7,
         "-1015 order count",
@@ -53,6 +60,8 @@ ROWS = (
         "clock skew",
         f"{WIRE}::test_row_08_a_clock_that_steps_is_a_definite_no_once_and_measured_anew",
         "order_service/test_rate_budget.py::test_nothing_is_placed_while_the_venues_time_is_not_known",
+        "order_service/test_clocks.py::test_a_clock_set_forward_after_the_send_shortens_no_proof",
+        "order_service/test_clocks.py::test_a_clock_set_back_after_the_send_keeps_no_doubt",
     ),
     row(
         9,
@@ -157,6 +166,7 @@ ROWS = (
     row(
         31,
         "price spike",
+        f"{MARKET}::test_row_31_a_price_that_jumps_stops_every_buy_and_calm_resumes_them",
         "strategy_service/test_rounds.py::test_a_swing_above_the_limit_pauses_and_calm_resumes_by_itself",
         "paper_exchange/test_faults_of_the_market.py::test_a_spike_moves_every_print_and_goes_again",
     ),
@@ -170,7 +180,8 @@ ROWS = (
         33,
         "crossed book, depth gap",
         f"{NET}::test_rows_31_33_a_crossed_book_and_lost_frames_never_become_a_price",
-        reason="no book is read: prices come from trades alone, so there is no sequence to check",
+        reason="no book is read: prices come from trades alone, so there is no sequence to check and no "
+        "book that could be crossed (market_service)",
     ),
     row(
         34,
@@ -334,5 +345,9 @@ ROWS = (
         60,
         "negative, absurd server data",
         f"{WIRE}::test_row_60_absurd_data_is_never_booked_and_healed_by_the_next_reading",
+        f"{WIRE}::test_row_60_a_symbol_whose_rules_are_absurd_is_paused",
+        f"{WIRE}::test_row_60_absurd_rules_never_replace_good_ones",
+        f"{WIRE}::test_row_60_an_absurd_last_price_places_nothing",
+        "market_service/test_parse.py::test_a_frame_that_cannot_be_a_trade_is_refused",
     ),
 )

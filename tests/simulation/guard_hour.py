@@ -108,19 +108,33 @@ class HourCourse(Course):
         sim.guard.keep_unwritten(books.guard)
         books.guard = sim.guard
         sim.start_strategy()
+        await self.let_trade()
+        await asyncio.wait({self.operator.stop_everything()}, timeout=REST_SECONDS)
+        assert books.guard is sim.guard, "the books were rebuilt: this was another guard's hour"
+
+    async def let_trade(self) -> None:
+        """What happens while everybody trades."""
+        sim = self._sim
+        assert isinstance(sim, GuardHour)
         ends = sim.loop.time() + sim.seconds
         while (left := ends - sim.loop.time()) > 0:
             await asyncio.sleep(min(COLLECT_SECONDS, left))
             gc.collect()  # at moments of the run's own, so that it takes the same course again
-        await asyncio.wait({self.operator.stop_everything()}, timeout=REST_SECONDS)
-        assert books.guard is sim.guard, "the books were rebuilt: this was another guard's hour"
 
 
 class GuardHour(Simulation):
     """One run of ten users, their guard watched or taken away."""
 
-    def __init__(self, seed: int, directory: Path, *, guarded: bool, seconds: float) -> None:
-        super().__init__(seed, FAIR, directory, scenario=_scenario(seed), course=HourCourse)
+    def __init__(
+        self,
+        seed: int,
+        directory: Path,
+        *,
+        guarded: bool,
+        seconds: float = 0.0,
+        course: type[HourCourse] = HourCourse,
+    ) -> None:
+        super().__init__(seed, FAIR, directory, scenario=_scenario(seed), course=course)
         self.checkers = []  # one claim is made here, and the exchange's oracle judges it
         self.guard: WatchedGuard = WatchedGuard() if guarded else NoGuard()
         self.seconds = seconds
