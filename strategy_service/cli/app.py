@@ -6,7 +6,6 @@ A module is imported when its name is typed (or help is asked for); it holds a t
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -70,6 +69,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # it costs a twentieth of a start
+
         print(f"otopilot {metadata.version('otopilot')}")
         raise typer.Exit
 

@@ -6,7 +6,7 @@ import typer
 
 from protos import strategy_pb2 as pb
 from strategy_service.cli import clients
-from strategy_service.cli.amounts import duration, enum_word, fixed
+from strategy_service.cli.amounts import NOTHING, decimal, duration, enum_word, fixed
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.output import Format, Output, as_dict, print_rows, say
@@ -15,7 +15,8 @@ from strategy_service.cli.why import skipped_text
 app = typer.Typer(add_completion=False)
 
 PAGE = 1000
-ROUNDS = ("ended", "strategy", "user", "cycle", "result", "bought", "tries", "seconds", "skipped")
+ROUNDS = ("ended", "strategy", "user", "cycle", "result", "bought", "tries", "seconds", "late ms", "skipped")
+_BOUGHT = (pb.ROUND_RESULT_FILLED, pb.ROUND_RESULT_PARTIAL)
 RUNS = ("strategy", "started", "ended", "lasted", "configuration", "how users ended")
 
 
@@ -28,7 +29,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 100,
     output: Output = Format.TABLE,
 ) -> None:
-    """Show past rounds, newest first: bought, tries, and the intervals that passed without one."""
+    """Show past rounds, newest first: bought, tries, how late they began, and skipped intervals."""
     services = clients.of(context)
     if runs:
         if user:
@@ -69,11 +70,17 @@ def _round_row(each: pb.Round) -> tuple[str, ...]:
         each.user_id,
         str(each.cycle),
         enum_word(pb.RoundResult.Name(each.result), "ROUND_RESULT_"),
-        fixed(each.bought),
+        _bought(each),
         str(each.tries),
         f"{took / 1_000_000_000:.1f}" if each.HasField("started_at") else "",
+        str(each.late_ms) if each.late_ms >= 0 else "",
         skipped_text(each).removeprefix(", ").replace(" skipped before it", ""),
     )
+
+
+def _bought(each: pb.Round) -> str:
+    """A round may be over before its trades were read: then it cannot say what it bought."""
+    return NOTHING if each.result in _BOUGHT and not decimal(each.bought) else fixed(each.bought)
 
 
 def _runs(services: Services, strategy_id: str, limit: int, output: Format) -> None:

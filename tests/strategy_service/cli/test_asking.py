@@ -146,6 +146,16 @@ def test_history_shows_rounds_page_by_page_up_to_the_limit(wire, capsys):
     assert "there are more than 3" in err
 
 
+def test_a_round_that_was_over_before_its_trades_were_read_says_that_it_does_not_know(wire, capsys):
+    done = wire.run("history")
+    rounds = [past(9, result=pb.ROUND_RESULT_FILLED, bought="0"), past(8, bought="0")]
+    wire.answer("ListRounds", pb.ListRoundsResponse(rounds=rounds))
+    assert done.result(5) == 0
+    filled, missed = capsys.readouterr().out.splitlines()[1:]
+    assert " – " in filled
+    assert " 0.00 " in missed
+
+
 def test_history_of_runs_says_how_each_user_ended(wire, capsys):
     run = pb.Run(
         strategy_id="koge",
