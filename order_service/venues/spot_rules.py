@@ -4,7 +4,7 @@ Exchange info becomes an Instrument; a placement becomes the venue's parameters,
 allows it, so that the SELL takes what was received (architecture 5.10, binance-spot 2.2, 2.3, 4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -100,14 +100,31 @@ def rules(answer: Any, symbol: str) -> Rules:
     raise VenueRefused("unknown_symbol", f"Spot does not list {symbol}")
 
 
+def _status(row: Row) -> InstrumentStatus:
+    """Trading, or not (reliability 28)."""
+    kinds = row.get("orderTypes", ["LIMIT"])
+    takes_limits = isinstance(kinds, list) and "LIMIT" in kinds
+    may = text_of(row, "status") == "TRADING" and row.get("isSpotTradingAllowed", True) is True
+    return InstrumentStatus.TRADING if may and takes_limits else InstrumentStatus.HALTED
+
+
+def _strictest(
+    filters: Mapping[str, Row], parts: Mapping[str, str], pick: Callable[..., Decimal | None]
+) -> Decimal | None:
+    """Where two filters rule the same thing, both hold."""
+    found = [positive_of(filters.get(name, {}), part) for name, part in parts.items()]
+    return pick((value for value in found if value is not None), default=None)
+
+
 def _instrument(row: Row) -> Instrument:
     filters: Mapping[str, Row] = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
     price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
-    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
-    band = filters.get("PERCENT_PRICE_BY_SIDE", {})
-    plain = filters.get("PERCENT_PRICE", {})
     base, symbol = id_of(row, "baseAsset"), id_of(row, "symbol")
-    status = InstrumentStatus.TRADING if text_of(row, "status") == "TRADING" else InstrumentStatus.HALTED
+    least = {"NOTIONAL": "minNotional", "MIN_NOTIONAL": "minNotional"}
+
+    def band(side: str, part: str) -> dict[str, str]:
+        return {"PERCENT_PRICE_BY_SIDE": f"{side}Multiplier{part}", "PERCENT_PRICE": f"multiplier{part}"}
+
     quote_precision = whole_of(row, "quotePrecision", 8)
     base_precision = whole_of(row, "baseAssetPrecision", 8)
     return Instrument(
@@ -116,7 +133,7 @@ def _instrument(row: Row) -> Instrument:
         token=base,
         base_asset=base,
         quote_asset=id_of(row, "quoteAsset"),
-        status=status_under(filters, status, symbol),
+        status=status_under(filters, _status(row), symbol),
         # A filter part of 0 is off; then the asset's precision is the grid.
         tick_size=positive_of(price, "tickSize") or Decimal(1).scaleb(-quote_precision),
         step_size=positive_of(lot, "stepSize") or Decimal(1).scaleb(-base_precision),
@@ -124,12 +141,12 @@ def _instrument(row: Row) -> Instrument:
         max_price=positive_of(price, "maxPrice"),
         min_quantity=not_negative_of(lot, "minQty", ZERO),
         max_quantity=positive_of(lot, "maxQty"),
-        min_notional=not_negative_of(notional, "minNotional", ZERO),
-        max_notional=positive_of(notional, "maxNotional"),
-        bid_multiplier_down=positive_of(band, "bidMultiplierDown") or positive_of(plain, "multiplierDown"),
-        bid_multiplier_up=positive_of(band, "bidMultiplierUp") or positive_of(plain, "multiplierUp"),
-        ask_multiplier_down=positive_of(band, "askMultiplierDown") or positive_of(plain, "multiplierDown"),
-        ask_multiplier_up=positive_of(band, "askMultiplierUp") or positive_of(plain, "multiplierUp"),
+        min_notional=_strictest(filters, least, max) or ZERO,
+        max_notional=positive_of(filters.get("NOTIONAL", {}), "maxNotional"),
+        bid_multiplier_down=_strictest(filters, band("bid", "Down"), max),
+        bid_multiplier_up=_strictest(filters, band("bid", "Up"), min),
+        ask_multiplier_down=_strictest(filters, band("ask", "Down"), max),
+        ask_multiplier_up=_strictest(filters, band("ask", "Up"), min),
         max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
         max_num_order_lists=whole_of(filters.get("MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0),
         oto_allowed=row.get("otoAllowed") is True,

@@ -365,3 +365,10 @@ async def test_the_published_rest_vector_is_what_a_real_key_signs() -> None:
 def test_spot_takes_keys_only() -> None:
     with pytest.raises(ValueError, match="API key"):
         venue_of(FakeTransport()).account("1", FakeCredential("session"))
+
+
+@pytest.mark.parametrize("status", ["HALT", "BREAK", "END_OF_DAY", "CANCEL_ONLY", "NEVER_HEARD_OF"])
+async def test_a_halted_symbol_still_gives_up_its_orders(status: str) -> None:
+    transport, account = answering(reply(fixture("spot/rest_order_cancel")), status=status)
+    await account.cancel(with_ids(), LegRole.WORKING)
+    assert transport.sent[-1].method == "DELETE"
