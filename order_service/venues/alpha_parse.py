@@ -22,6 +22,7 @@ from order_service.venues.fields import (
     not_negative_of,
     number_of,
     positive_of,
+    quoted,
     row_of,
     rows_of,
     text_of,
@@ -167,7 +168,8 @@ def data_of(response: Response, now: datetime, *, writing: bool) -> Any:
 
 def _failure(status: int, code: str, said: str, challenged: bool) -> VenueRefused | VenueSilent:
     words = said.lower()
-    message = f"{said[:200]} (code {code[:20] or 'none'}, HTTP {status})"
+    code = quoted(code)[:20]
+    message = f"{quoted(said)} (code {code or 'none'}, HTTP {status})"
     if code == _SESSION_INVALID:
         return CredentialRefused("auth_expired", message)
     if challenged or any(text in words for text in _VERIFICATION_TEXTS):

@@ -23,6 +23,11 @@ _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _YEAR_9999_MS = 253_402_300_799_999
 
 
+# What a key, a signature, a session or a listen key looks like; no word of the venues' does.
+_TOKEN = re.compile(r"(?=[A-Za-z+/=_.%-]*[0-9])[A-Za-z0-9+/=_.%-]{24,}")
+_LONGEST_SAID = 200
+
+
 class Unreadable(Exception):
     """The answer does not look as the venue's document says. The text names the field, not its value."""
 
@@ -134,6 +139,11 @@ def flag_of(row: Row, key: str) -> bool:
     if not isinstance(value, bool):
         raise Unreadable(f"{key}: neither true nor false")
     return value
+
+
+def quoted(said: str) -> str:
+    """A venue's own text, cut, without anything in it that may be a credential's: it may quote a request."""
+    return _TOKEN.sub("[...]", said)[:_LONGEST_SAID]
 
 
 def _refuse(_: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from order_service.venues.fields import Row, Unreadable, decode, moment_of, row_of, text_of, whole_of
+from order_service.venues.fields import Row, Unreadable, decode, moment_of, quoted, row_of, text_of, whole_of
 from order_service.venues.port import (
     CredentialRefused,
     RateLimited,
@@ -79,7 +79,8 @@ def answer_of(response: Response, now: datetime) -> Any:
 
 def failure(status: int, code: str, said: str, until: datetime) -> VenueError:
     """The port's failure for an error answer; `until`: when calls may go on if it is a limit."""
-    message = f"{said[:200]} (code {code[:20] or 'none'}, HTTP {status})"
+    code = quoted(code)[:20]
+    message = f"{quoted(said)} (code {code or 'none'}, HTTP {status})"
     if code == _ORDER_COUNT_CODE:
         return TooManyOrders(code, message, until)
     if status in (403, 418, 429):
