@@ -112,8 +112,8 @@ def _strictest(
     filters: Mapping[str, Row], parts: Mapping[str, str], pick: Callable[..., Decimal | None]
 ) -> Decimal | None:
     """Where two filters rule the same thing, both hold."""
-    found = [positive_of(filters.get(name, {}), part) for name, part in parts.items()]
-    return pick((value for value in found if value is not None), default=None)
+    found = [not_negative_of(filters.get(name, {}), part, ZERO) for name, part in parts.items()]
+    return pick((value for value in found if value > 0), default=None)
 
 
 def _instrument(row: Row) -> Instrument:
