@@ -90,7 +90,7 @@ def judge(
 ) -> Recovery:
     """Who was live in time, who had a reason to place nothing, and who was neither.
 
-    `said` has the last words of everybody who was not live at once.
+    `said` has what everybody who was not live at once said last, within its time.
     """
     waiting, missed = {}, {}
     for user in sorted(live.keys() | said.keys()):
@@ -174,7 +174,7 @@ class Drill:
         serving = time.monotonic() - began
         number, _ = self._journal.marks()
         live: dict[str, float] = {}
-        said: dict[str, str] = {}  # the last words of loops that are not live yet
+        said: dict[str, str] = {}  # what loops that are not live yet said when their time was over
         everybody = set(self._fleet.users)
         asked_at = 0.0
         while True:
@@ -184,7 +184,8 @@ class Drill:
             doubted = self._journal.in_doubt_since(event)
             missing = everybody - live.keys()
             if missing and now > asked_at + STATUS_SECONDS:
-                said |= self._words(missing)
+                in_time = now <= LIVE_SECONDS + STATUS_SECONDS
+                said |= self._words(missing if in_time else missing & doubted)
                 asked_at = now
             if (not missing & doubted and (not missing or now > LIVE_SECONDS)) or now > DOUBT_SECONDS:
                 break
