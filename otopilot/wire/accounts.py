@@ -12,6 +12,7 @@ from otopilot.position import (
 )
 from otopilot.wire.enums import USER_STATES, VENUES, VOLUME_SIDES, WINDOWS
 from otopilot.wire.orders import order_from_pb, order_to_pb
+from otopilot.wire.resting import resting_from_pb, resting_to_pb
 from otopilot.wire.values import amount, decimal, optional_decimal, optional_moment, timestamp
 from protos import order_pb2 as orders
 
@@ -143,7 +144,7 @@ def position_to_pb(position: Position) -> orders.Position:
         user=user_to_pb(position.user),
         last_cycle=position.last_cycle,
         cycle_orders=[order_to_pb(order) for order in position.cycle_orders],
-        open_orders=[order_to_pb(order) for order in position.open_orders],
+        open_orders=[resting_to_pb(order) for order in position.open_orders],
         inventory=amount(position.inventory),
         inventory_cost=amount(position.inventory_cost),
         uncovered=amount(position.uncovered),
@@ -162,7 +163,7 @@ def position_from_pb(position: orders.Position) -> Position:
         user=user_from_pb(position.user),
         last_cycle=position.last_cycle,
         cycle_orders=tuple(order_from_pb(order) for order in position.cycle_orders),
-        open_orders=tuple(order_from_pb(order) for order in position.open_orders),
+        open_orders=tuple(resting_from_pb(order) for order in position.open_orders),
         inventory=decimal(position.inventory, "inventory"),
         inventory_cost=decimal(position.inventory_cost, "inventory_cost"),
         uncovered=decimal(position.uncovered, "uncovered"),
