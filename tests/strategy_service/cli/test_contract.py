@@ -119,3 +119,21 @@ def test_every_rpc_of_the_contract_can_be_called():
         assert rpc._find(method.name) is method
         assert rpc._find(full) is method
         assert rpc._find(method.full_name) is method
+
+
+def leaves(command, name, context):
+    """Every command that does something, by its whole name."""
+    if not hasattr(command, "list_commands"):
+        yield name, command
+        return
+    for each in command.list_commands(context):
+        yield from leaves(command.get_command(context, each), f"{name} {each}".strip(), context)
+
+
+def test_every_command_prints_tables_json_or_json_lines():
+    root = typer.main.get_command(app)
+    found = dict(leaves(root, "", typer.Context(root)))
+    assert len(found) > 35
+    for name, command in found.items():
+        options = {opt for parameter in command.params for opt in parameter.opts}
+        assert {"-o", "--output"} <= options, f"otopilot {name} has no -o"
