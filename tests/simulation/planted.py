@@ -153,9 +153,9 @@ def _impatient(patches: Patches) -> None:
 
     def make(look: Any) -> Any:
         async def at_once(
-            self: Resolution, order: Order, case: Any, began: datetime, gap: float, proof: str
+            self: Resolution, order: Order, case: Any, began: Any, gap: float, proof: str
         ) -> float:
-            gone = Refused(kind=RejectionKind.VENUE, code="absent", message=proof, at=began)
+            gone = Refused(kind=RejectionKind.VENUE, code="absent", message=proof, at=self._clock.now())
             await self._manager.learn(order.order_id, gone)
             return 0.0
 
