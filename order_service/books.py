@@ -6,7 +6,7 @@ while and are then read from the disk when somebody asks.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -63,8 +63,8 @@ class Books:
         self.guard = Guard()
         self.rebuild()
 
-    def rebuild(self) -> None:
-        """Read everything from the disk again."""
+    def rebuild(self, traded: Collection[AccountKey] | None = None) -> None:
+        """Read everything from the disk again; of the ledger, which is long, only those accounts if told."""
         self.live: dict[OrderId, Order] = {}
         self.held: dict[OrderId, datetime] = {}
         self.hashes: dict[OrderId, str] = {}
@@ -78,11 +78,7 @@ class Books:
         known, self.guard = self.guard, Guard()
         self.guard.keep_unwritten(known)
         self.fingerprints = Fingerprints()
-        self.ledger = Ledger()
         self.room = Room()
-        self.foreign_keys: dict[AccountKey, dict[TradeKey, LedgerRow]] = defaultdict(dict)
-        # Whose trade it was, for those that are in a venue's books twice (bounded, oldest out).
-        self.traded_by: OrderedDict[tuple[Venue, str, TradeKey], LedgerRow] = OrderedDict()
         self.complete_accounts: dict[AccountKey, bool] = {}  # history read since this process started
         self.base_assets: dict[tuple[Venue, str], str] = {}
         self.owner_epoch = int(self.store.meta("owner_epoch") or 0)
@@ -103,19 +99,40 @@ class Books:
             self._index(stored_order)
         for stored_order in self.store.live_orders():
             self._index(stored_order)
-        self._rebuild_ledger()
-
-    def _rebuild_ledger(self) -> None:
-        for key, total in self.store.totals():
-            self.ledger.set_total(key, total)
-        for row in self.store.trades("1 = 1", ()):
-            self.note_trade(row)
-            if row.order_id is None:
-                self.foreign_keys[row.account][row.trade.key] = row
-            else:
-                self.ledger.own(row, self.base_asset(row.account.venue, row.account.symbol))
+        if traded is None:
+            self._rebuild_ledger()
+        else:
+            self._rebuild_ledgers_of(traded)
         for scope in self.scopes.values():
             self.watch_since(scope)
+
+    def _rebuild_ledger(self) -> None:
+        self.ledger = Ledger()
+        # Whose trade it was, for those that are in a venue's books twice (bounded, oldest out).
+        self.traded_by: OrderedDict[tuple[Venue, str, TradeKey], LedgerRow] = OrderedDict()
+        for key, total in self.store.totals():
+            self.ledger.set_total(key, total)
+        # Trades that are not ours make no inventory: those long gone are not read.
+        newest = "SELECT traded_at_ms FROM trades ORDER BY traded_at_ms DESC LIMIT 1 OFFSET ?"
+        where = f"order_id IS NOT NULL OR traded_at_ms >= coalesce(({newest}), 0)"
+        self._fold(self.store.trades(where, (TRADES_REMEMBERED,)))
+
+    def _rebuild_ledgers_of(self, accounts: Collection[AccountKey]) -> None:
+        self.ledger.forget(accounts)
+        for place in [place for place, row in self.traded_by.items() if row.account in accounts]:
+            del self.traded_by[place]
+        for account in accounts:
+            where = "venue = ? AND user_id = ? AND symbol = ?"
+            values = (account.venue, account.user_id, account.symbol)
+            for key, total in self.store.totals(where, values):
+                self.ledger.set_total(key, total)
+            self._fold(self.store.trades(where, values))
+
+    def _fold(self, rows: Iterable[LedgerRow]) -> None:
+        for row in rows:
+            self.note_trade(row)
+            if row.order_id is not None:
+                self.ledger.own(row, self.base_asset(row.account.venue, row.account.symbol))
 
     def base_asset(self, venue: Venue, symbol: str) -> str:
         """The venue's name of the base asset, from the journal's meta table."""
@@ -129,12 +146,13 @@ class Books:
         """Begin a SINCE scope from the rows on disk and those that are about to be there."""
         if scope.since is None:
             return
-        rows = list(fresh)
+        rows: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}
         for member in scope.members:
             values = (member.venue, member.user_id, member.symbol, to_ms(scope.since))
             where = "venue = ? AND user_id = ? AND symbol = ? AND traded_at_ms >= ?"
-            rows.extend(self.store.trades(where, values))
-        self.ledger.watch_since(scope, rows)
+            rows.update((place_of(row), row) for row in self.store.trades(where, values))
+        rows.update((place_of(row), row) for row in fresh)
+        self.ledger.watch_since(scope, list(rows.values()))
 
     # ------------------------------------------------------------------ reading
 
@@ -163,6 +181,11 @@ class Books:
         stored = self.store.order(order_id)
         assert stored is not None
         return stored.request_hash, stored.number
+
+    def is_foreign(self, account: AccountKey, key: TradeKey) -> bool:
+        """Is the trade in the ledger as one that is not of our orders?"""
+        row = self.store.trade(account, key)
+        return row is not None and row.order_id is None
 
     def owner_of(
         self, venue: Venue, user_id: UserId, venue_order_id: VenueOrderId
@@ -338,6 +361,11 @@ class Books:
             for leg in old.legs:
                 if leg.venue_order_id is not None:
                     self.venue_ids.pop((old.venue, old.user_id, leg.venue_order_id), None)
+
+
+def place_of(row: LedgerRow) -> tuple[AccountKey, TradeKey]:
+    """What the ledger has once of a trade."""
+    return row.account, row.trade.key
 
 
 def print_of(order: Order) -> Fingerprint:

@@ -16,10 +16,10 @@ from operator import itemgetter
 import msgspec
 
 from order_service import records
-from order_service.ledger import TotalKey, day_of
+from order_service.ledger import day_of
 from order_service.records import COLUMNS, SCHEMA_VERSION
 from otopilot import money
-from otopilot.clock import to_ms
+from otopilot.clock import from_ms, to_ms
 from otopilot.money import ZERO
 from otopilot.order import IllegalTransition, News, Order, advance
 
@@ -77,12 +77,12 @@ def verify(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
 
 def check_content(connection: sqlite3.Connection, *, replay: bool = False) -> Sound:
     """The same, within the caller's transaction. Raises Damaged, OtherSchema, sqlite3.Error."""
-    _check_pages(connection)
+    check_pages(connection)
     _check_version(connection)
     return _rows(connection, replay)
 
 
-def _check_pages(connection: sqlite3.Connection) -> None:
+def check_pages(connection: sqlite3.Connection) -> None:
     """SQLite's own look at every page and index. Raises Damaged."""
     connection.execute("PRAGMA cell_size_check=ON")
     found = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_FINDINGS})")]
@@ -171,20 +171,17 @@ def _check_orders(connection: sqlite3.Connection, versions: dict[str, int]) -> i
 
 
 def _check_trades(connection: sqlite3.Connection) -> int:
-    sums: dict[TotalKey, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
+    wanted: dict[tuple[str, ...], tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
     count = 0
     for values in connection.execute(_select("trades")):
         if records.checksum("trades", values[:-1]) != values[-1]:
             raise Damaged(f"trades: the row {values[:4]!r} does not match its checksum")
-        row = records.ledger_row(values[:-1])
-        key = (row.account, row.trade.side, day_of(row.trade.traded_at))
-        quantity, quote = sums[key]
-        sums[key] = (quantity + row.trade.quantity, quote + row.trade.quote)
+        row = dict(zip(COLUMNS["trades"], values, strict=False))
+        day = day_of(from_ms(row["traded_at_ms"])).isoformat()
+        key = (row["venue"], row["user_id"], row["symbol"], row["side"], day)
+        quantity, quote = wanted[key]
+        wanted[key] = (quantity + money.parse(row["quantity"]), quote + money.parse(row["quote"]))
         count += 1
-    wanted = {
-        (account.venue, account.user_id, account.symbol, side, day.isoformat()): total
-        for (account, side, day), total in sums.items()
-    }
     kept = {
         row[:5]: (money.parse(row[5]), money.parse(row[6])) for row in connection.execute(_select("totals"))
     }

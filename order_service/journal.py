@@ -16,6 +16,7 @@ from order_service.books import Books
 from order_service.denied import Denied, JournalFailed, Kind, TakenOver
 from order_service.feed import Feed
 from order_service.journal_file import LEAST_FREE_BYTES
+from order_service.ledger import AccountKey
 from order_service.store import SqliteStore
 from order_service.transaction import Transaction
 from otopilot import log
@@ -75,6 +76,7 @@ class Journal:
         self.taken_over = asyncio.Event()  # by another instance: nothing is written here any more
         self.low_on_space = False
         self._stale = False  # the books are ahead of the disk: rebuild before the next decision
+        self._traded: dict[AccountKey, None] = {}  # whose ledger is ahead of it, too
 
     async def run(
         self,
@@ -178,7 +180,7 @@ class Journal:
 
     async def _commit(self, transaction: Transaction) -> None:
         """Raises JournalFailed when nothing of it is on the disk, or nobody can tell."""
-        self._stale = True  # until it is on the disk
+        self._stale, self._traded = True, transaction.traded  # until it is on the disk
         try:
             await self._store.commit(transaction.statements)
             self.failed = False
@@ -222,7 +224,7 @@ class Journal:
                     # It changed the books half way: a defect. Nothing of this batch may stand.
                     _log.exception("a decision failed half way")
                     item.fail(error)
-                    self._stale = True
+                    self._stale, self._traded = True, transaction.traded
                     raise JournalFailed(f"a decision of the same batch failed half way: {error}") from error
         return answers, refusals
 
@@ -239,7 +241,7 @@ class Journal:
         if not self._stale:
             return
         try:
-            self.books.rebuild()
+            self.books.rebuild(self._traded)
         except Exception as error:  # of sqlite3, or of a row that is not what it was
             raise JournalFailed(f"the journal could not be read: {error}") from error
         self._stale = False

@@ -8,6 +8,7 @@ own trades are folded by their venue time. Pure; the journal writes the rows.
 
 import bisect
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -155,6 +156,16 @@ class Ledger:
         _, before = self._totals.get(key, (ZERO, ZERO))
         self._totals[key] = total
         self._lifetime[account, side] += total[1] - before
+
+    def forget(self, accounts: Collection[AccountKey]) -> None:
+        """Nothing is known of these accounts, nor of any SINCE scope."""
+        for key in [key for key in self._totals if key[0] in accounts]:
+            del self._totals[key]
+        for account in accounts:
+            self._folds.pop(account, None)
+            for side in Side:
+                self._lifetime.pop((account, side), None)
+        self._since.clear()
 
     def own(self, row: LedgerRow, base_asset: str) -> None:
         """Add an own trade to the inventory of its account."""

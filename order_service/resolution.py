@@ -136,9 +136,9 @@ class Resolution:
         # An order that shows another client id explains its own trades: somebody trades by hand.
         explained = {fact.venue_order_id for fact in facts}
         books = self._manager.books
-        foreign = books.foreign_keys.get(account_of(order), {})
+        account = account_of(order)
         for trade in await session.account.trades_since(order.symbol, self._since(order)):
-            if trade.venue_order_id in explained or trade.key in foreign:
+            if trade.venue_order_id in explained or books.is_foreign(account, trade.key):
                 continue
             if books.owner_of(order.venue, order.user_id, trade.venue_order_id) is None:
                 return False

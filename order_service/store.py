@@ -196,11 +196,10 @@ class SqliteStore:
         where = f"WHERE live = 0 AND updated_ms >= {newest} - ? ORDER BY number"
         return map(_stored, self._read.execute(f"{_ORDER} {where}", (milliseconds,)))
 
-    def has_trade(self, account: AccountKey, key: TradeKey) -> bool:
-        """Is the trade in the ledger?"""
-        sql = "SELECT 1 FROM trades WHERE venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?"
-        values = (account.venue, account.user_id, account.symbol, key)
-        return self._read.execute(sql, values).fetchone() is not None
+    def trade(self, account: AccountKey, key: TradeKey) -> LedgerRow | None:
+        """A trade of the ledger."""
+        where = "venue = ? AND user_id = ? AND symbol = ? AND trade_key = ?"
+        return next(self.trades(where, (account.venue, account.user_id, account.symbol, key)), None)
 
     def order(self, order_id: OrderId) -> StoredOrder | None:
         """One order."""
@@ -264,10 +263,12 @@ class SqliteStore:
         sql = f"{_TRADE} WHERE {where} ORDER BY traded_at_ms, side, trade_key"
         return map(records.ledger_row, self._read.execute(sql, values))
 
-    def totals(self) -> Iterator[tuple[TotalKey, tuple[Decimal, Decimal]]]:
-        """Every total row."""
-        sql = "SELECT venue, user_id, symbol, side, day, quantity, quote FROM totals"
-        for venue, user, symbol, side, day, quantity, quote in self._read.execute(sql):
+    def totals(
+        self, where: str = "1 = 1", values: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[TotalKey, tuple[Decimal, Decimal]]]:
+        """Total rows by a condition of this package's own making."""
+        sql = f"SELECT venue, user_id, symbol, side, day, quantity, quote FROM totals WHERE {where}"  # noqa: S608
+        for venue, user, symbol, side, day, quantity, quote in self._read.execute(sql, values):
             account = AccountKey(UserId(user), Venue(venue), symbol)
             key = (account, Side(side), date.fromisoformat(day))
             yield key, (money.parse(quantity), money.parse(quote))

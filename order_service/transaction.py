@@ -35,7 +35,7 @@ class Transaction:
         self.published: list[FeedItem] = []
         self.alarms: list[str] = []  # that stop everybody
         self._began = books.sequence
-        self._fresh: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}  # trades not on the disk yet
+        self._fresh: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}  # trades as they will be on the disk
 
     def is_on(self, store: SqliteStore) -> bool:
         """Did the disk get it, whatever was said of its commit? By its last event; in doubt it did not."""
@@ -49,6 +49,11 @@ class Transaction:
     def write(self, sql: str, *values: Any) -> None:
         """A statement of the commit."""
         self.statements.append((sql, values))
+
+    @property
+    def traded(self) -> dict[AccountKey, None]:
+        """Whose ledger it changed."""
+        return dict.fromkeys(account for account, _ in self._fresh)
 
     def _put(self, table: str, *values: Any) -> None:
         """A row, in place of the one of the same key."""
@@ -165,23 +170,20 @@ class Transaction:
                 f"trade {key} on {account.symbol} belongs to order {row.trade.venue_order_id} of user "
                 f"{account.user_id} and to order {other.trade.venue_order_id} of user {other.account.user_id}"
             )
-        if key in books.foreign_keys[account]:
-            if row.order_id is None:
-                return False
-            # What was counted of it stays as it was told first.
-            counted = books.foreign_keys[account].pop(key)
-            row = msgspec.structs.replace(counted, order_id=row.order_id, fee_value=row.fee_value)
-            self._put("trades", *records.trade_values(row))
-        elif (account, key) in self._fresh or books.store.has_trade(account, key):
-            # Two orders with one trade: one row, or the whole batch would fail for good.
-            _log.error("trade counted already", user=account.user_id, symbol=account.symbol, key=key)
-            return False
-        else:
-            self._fresh[account, key] = row
+        known = self._fresh.get((account, key)) or books.store.trade(account, key)
+        if known is None:
             self._count(row)
-        if row.order_id is None:
-            books.foreign_keys[account][key] = row
+        elif known.order_id is None and row.order_id is not None:
+            # What was counted of it stays as it was told first.
+            row = msgspec.structs.replace(known, order_id=row.order_id, fee_value=row.fee_value)
+            self._put("trades", *records.trade_values(row))
         else:
+            if known.order_id is not None:
+                # Two orders with one trade: one row, or the whole batch would fail for good.
+                _log.error("trade counted already", user=account.user_id, symbol=account.symbol, key=key)
+            return False
+        self._fresh[account, key] = row
+        if row.order_id is not None:
             books.ledger.own(row, books.base_asset(account.venue, account.symbol))
         return True
 

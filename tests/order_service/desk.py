@@ -251,7 +251,7 @@ def picture(books: Books) -> dict[str, Any]:
         "totals": dict(books.ledger._totals),
         "inventory": {account: books.ledger.inventory(account) for account in accounts},
         "uncovered": {account: books.uncovered(account) for account in accounts},
-        "foreign": {account: dict(rows) for account, rows in books.foreign_keys.items() if rows},
+        "foreign": list(books.store.trades("order_id IS NULL", ())),
         "scopes": dict(books.scopes),
         "cursors": dict(books.cursors),
         "users": dict(books.users),
