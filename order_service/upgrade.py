@@ -11,7 +11,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
@@ -137,11 +136,6 @@ def alembic_config() -> Config:
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     configuration.set_main_option("path_separator", "os")
     return configuration
-
-
-def newest_revision() -> str | None:
-    """The last of the steps."""
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
 def backup_path(path: Path, now: datetime, why: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from order_service import journal_file
@@ -205,3 +206,43 @@ async def test_a_file_that_cannot_be_opened_again_fails_the_commits_and_not_the_
         await desk.journal.run(lambda tx: tx.set_meta("x", "2"))
         assert desk.store.meta("x") == "2"
         assert desk.journal.writable
+
+
+# ---------------------------------------------------------------------- what grows with the history
+
+
+@virtual
+async def test_a_users_orders_and_what_just_ended_are_found_without_reading_all_orders(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        asked: list[str] = []
+        desk.store._read.set_trace_callback(asked.append)
+        desk.store.list_orders({"user_id": "1"}, below=10, limit=5)
+        desk.store.list_orders({"user_id": "1", "symbol": "x"}, below=None, limit=5)
+        list(desk.store.recent_orders(600_000))
+        desk.store._read.set_trace_callback(None)
+        assert len(asked) == 3
+        for sql in asked:
+            plan = [row[3] for row in desk.store._read.execute(f"EXPLAIN QUERY PLAN {sql}")]
+            assert not any(step == "SCAN orders" for step in plan), (sql, plan)
+            assert any("USING INDEX orders_user" in step or "orders_updated" in step for step in plan)
+            assert not any("TEMP B-TREE" in step for step in plan) or "updated_ms" in sql
+
+
+@virtual
+async def test_a_trade_by_hand_is_known_from_the_disk_and_counted_once(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        row = msgspec.structs.replace(a_trade(desk, "1"), order_id=None)
+        assert await desk.journal.run(lambda tx: tx.add_trade(row)) is True
+        desk.journal.books.rebuild()
+        books = desk.journal.books
+        assert books.is_foreign(row.account, row.trade.key)
+        assert not books.is_foreign(desk.key("2"), row.trade.key)
+        assert await desk.journal.run(lambda tx: tx.add_trade(row)) is False
+        own = msgspec.structs.replace(row, order_id=OrderId("0123456789abcdef"))
+        assert await desk.journal.run(lambda tx: (tx.add_trade(own), tx.add_trade(own))) == (True, False)
+        assert not books.is_foreign(row.account, row.trade.key)
+        assert books.ledger.inventory(row.account).base == Decimal("0.49995")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from order_service import check, db, journal_file, records, schema, upgrade
@@ -102,6 +104,23 @@ def as_version_1(today: Path, path: Path) -> None:
     connection.close()
 
 
+def as_version_2(today: Path, path: Path) -> None:
+    """The same journal as the second version would have kept it: with other indexes."""
+    upgrade.backup(today, path)
+    connection = sqlite3.connect(path)
+    connection.executescript("""
+        DROP INDEX orders_user;
+        DROP INDEX orders_updated;
+        CREATE INDEX orders_updated ON orders (updated_ms);
+        CREATE INDEX events_order ON events (order_id, sequence);
+        UPDATE alembic_version SET version_num = '0002';
+        PRAGMA user_version=2;
+    """)
+    schema.note_schema(connection)
+    connection.commit()
+    connection.close()
+
+
 def rows(path: Path) -> dict[str, list[Any]]:
     connection = sqlite3.connect(path)
     found = {}
@@ -114,19 +133,24 @@ def rows(path: Path) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.parametrize(("version", "as_old"), [(1, as_version_1), (2, as_version_2)])
 def test_an_old_journal_is_refused_at_start_and_goes_on_after_the_upgrade(
-    tmp_path: Path, lived_in: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    lived_in: Path,
+    capsys: pytest.CaptureFixture[str],
+    version: int,
+    as_old: Callable[[Path, Path], None],
 ) -> None:
     path = tmp_path / "order.db"
-    as_version_1(lived_in, path)
+    as_old(lived_in, path)
     before = rows(path)
-    with pytest.raises(RefuseStart, match=r"schema 1.*run `otopilot db upgrade`"):
+    with pytest.raises(RefuseStart, match=rf"schema {version}.*run `otopilot db upgrade`"):
         SqliteStore(path)
     assert db.main(["check", str(path)]) == db.WRONG_STATE
     assert "otopilot db upgrade" in capsys.readouterr().err
     assert db.main(["upgrade", "--json", str(path)]) == db.OK
     said = json.loads(capsys.readouterr().out)
-    assert (said["was"], said["is"]) == (1, records.SCHEMA_VERSION)
+    assert (said["was"], said["is"]) == (version, records.SCHEMA_VERSION)
     assert rows(path) == before == rows(Path(said["backup"]))
     assert db.main(["check", "--replay", str(path)]) == db.OK
     store, today = SqliteStore(path, inline=True), SqliteStore(lived_in, inline=True)
@@ -142,9 +166,12 @@ def definitions(connection: sqlite3.Connection) -> list[Any]:
     return connection.execute(sql).fetchall()
 
 
-def test_an_upgraded_journal_has_the_schema_of_a_new_one(tmp_path: Path, lived_in: Path) -> None:
+@pytest.mark.parametrize("as_old", [as_version_1, as_version_2])
+def test_an_upgraded_journal_has_the_schema_of_a_new_one(
+    tmp_path: Path, lived_in: Path, as_old: Callable[[Path, Path], None]
+) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    as_version_1(lived_in, old)
+    as_old(lived_in, old)
     upgrade.upgrade(old, NOW)
     SqliteStore(new).close()
     one, two = sqlite3.connect(old), sqlite3.connect(new)
@@ -155,7 +182,8 @@ def test_an_upgraded_journal_has_the_schema_of_a_new_one(tmp_path: Path, lived_i
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     engine.dispose()
-    assert upgrade.newest_revision() == schema.REVISION
+    steps = ScriptDirectory.from_config(upgrade.alembic_config())
+    assert steps.get_current_head() == schema.REVISION
     for table, columns in records.COLUMNS.items():
         assert tuple(schema.metadata.tables[table].columns.keys()) == (*columns, "checksum")
 

@@ -56,10 +56,13 @@ class SimStore(SqliteStore):
     async def commit(self, statements: Sequence[Statement]) -> None:
         """As the disk does it."""
         await asyncio.sleep(self._dice.choice((0.0, 0.0005, 0.003)))
-        if self._failing():
+        failing = self._failing()
+        if failing and self._dice.random() < 0.5:
             raise JournalFailed("disk full")
         await super().commit(statements)
         self.committed(self.instance_epoch, list(statements))
+        if failing:
+            raise JournalFailed("no word of it")
 
 
 class OrderProcess:
