@@ -70,6 +70,7 @@ kill-drill: $(VENV)/.stubs ## SIGKILL any service at random while 20 users trade
 
 bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.group_commit
+	@$(BIN)/python -m benchmarks.start_up --orders 20000
 	@$(BIN)/python -m benchmarks.idle_loops
 	@$(BIN)/python -m benchmarks.loops
 

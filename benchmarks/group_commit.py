@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from order_service import check, journal_file, placing
+from order_service import placing
 from order_service.feed import Feed
 from order_service.journal import Journal
 from order_service.ledger import FIRST_MOMENT, AccountKey
@@ -228,16 +228,6 @@ def floor(directory: Path) -> list[float]:
     return took
 
 
-def start_seconds(path: Path) -> tuple[int, float]:
-    """How long the check of a journal takes at a start, and of how many events."""
-    connection = journal_file.connect(path, read_only=True)
-    began = time.perf_counter()
-    sound = check.verify(connection)
-    took = time.perf_counter() - began
-    connection.close()
-    return sound.events, took
-
-
 def one_round(directory: Path) -> Round:
     """The disk alone, then each writer on a new journal beside it."""
     syncs = floor(directory)
@@ -271,11 +261,9 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="on the disk to be measured; none: the current one")
     arguments = parser.parse_args()
     rounds: list[Round] = []
-    checked = (0, 0.0)
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory(dir=arguments.directory or Path.cwd()) as name:
             rounds.append(one_round(Path(name)))
-            checked = start_seconds(Path(name) / "group.db")
     sync = statistics.median(second for one in rounds for second in one.floor)
     print(
         f"{len(rounds)} rounds; {IN_FLIGHT} placements in flight, or {STEADY_PER_SECOND:,} a second steadily"
@@ -289,10 +277,6 @@ def main() -> None:
     show_ratio("throughput, group commit against one commit an order", ratios, "5 or more")
     ratios = [one.steady.p50 / one.sync for one in rounds]
     show_ratio(f"p50 at {STEADY_PER_SECOND:,} orders/s against fdatasync alone", ratios, "2.5 or less")
-    events, took = checked
-    print(
-        f"check at start: {took * 1000:.0f} ms for {events} events, {took / events * 1e5:.2f} s per 100,000"
-    )
 
 
 if __name__ == "__main__":

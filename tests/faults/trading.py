@@ -217,6 +217,15 @@ class Crowd:
             self.counts["cancels"] += 1
         except grpc.aio.AioRpcError as error:
             self.denials[rpc.fault_of(error).reason] += 1
+            await self._look(order_id)
+
+    async def _look(self, order_id: str) -> None:
+        """What ended while nobody watched is in no snapshot: ask for it."""
+        try:
+            order = await self.orders.GetOrder(pb.GetOrderRequest(order_id=order_id), timeout=CALL_SECONDS)
+            await self._hear(order)
+        except grpc.aio.AioRpcError as error:
+            self.denials[rpc.fault_of(error).reason] += 1
 
     async def cancel_what_buys(self) -> None:
         """Wish every open working leg gone."""
