@@ -38,6 +38,7 @@ from tests.virtual_loop import VirtualClock
 SYMBOLS = {Venue.ALPHA: "ALPHA_22USDT", Venue.SPOT: "BNBUSDT"}
 PRICES = {Venue.ALPHA: Decimal(48), Venue.SPOT: Decimal(800)}
 REMOTE = "10.0.0.1"
+WS_PLACES = ("WS order.place", "WS orderList.place")
 PLACES = ("/order/place", "/oto-order/place", "/api/v3/order", "/orderList/oto", "/orderList/opo")
 
 
@@ -232,7 +233,8 @@ class Floor:
 
     def placements_sent(self) -> int:
         """Requests that place something and have left, whatever became of them."""
-        return sum(sent.startswith("POST ") and sent.endswith(PLACES) for sent in self.line.sent)
+        posted = sum(sent.startswith("POST ") and sent.endswith(PLACES) for sent in self.line.sent)
+        return posted + sum(sent.startswith(WS_PLACES) for sent in self.line.sent)
 
     # ------------------------------------------------------------------ the service
 
