@@ -37,6 +37,10 @@ from otopilot.order import (
 from otopilot.tasks import TaskOwner
 
 ASK_AT_SECONDS = (2.0, 5.0, 15.0)  # a young order's ages at which it is asked singly (architecture 5.9)
+# And while there is plenty of weight, at these: a push that never came is missed for five seconds at most.
+ASK_IF_PLENTY_SECONDS = tuple(5.0 + 4.5 * number for number in range(1, 13))
+YOUNG_SECONDS = 60.0
+PLENTY_SHARE = 0.4  # of the address's weight, used by all there is to ask
 LEAST_PAUSE = 0.01
 FIRST_PAUSE = 0.3
 LONGEST_PAUSE = 5.0
@@ -152,8 +156,10 @@ class Care:
             await self._back_off(patient)
         else:
             age = self._clock.monotonic() - patient.born
-            due = [at - age for at in ASK_AT_SECONDS if at > age]
-            if due and not await self._wait(patient, due[0]):
+            due = [at for at in sorted({*ASK_AT_SECONDS, *ASK_IF_PLENTY_SECONDS}) if at > age]
+            at = due[0] if due else YOUNG_SECONDS
+            silent = not await self._wait(patient, at - age)
+            if silent and (at in ASK_AT_SECONDS or _has_plenty(session)):
                 await self.ask(session, order)
 
     async def ask(self, session: Session, order: Order, priority: Priority = Priority.DOUBT) -> None:
@@ -169,6 +175,8 @@ class Care:
             news = matching.report(fact, leg.role)
             if matching.says_more(order, news):
                 order = await self._manager.learn(order.order_id, news)
+            if leg.role is LegRole.WORKING and fact.status is LegStatus.OPEN and _knows_all(order):
+                return  # the other leg waits for this one: it has nothing new to tell
 
     async def _read_trades(self, session: Session, order: Order) -> bool:
         """Read the trades of legs that lack some; true when there were new ones."""
@@ -234,9 +242,19 @@ def needs_care(order: Order, age_seconds: float) -> bool:
     """Is there anything to do for it before the next sweep?"""
     if order.state in IN_FLIGHT:
         return True
-    if order.state is OrderState.WORKING and (order.working.is_over or age_seconds < ASK_AT_SECONDS[-1]):
+    if order.state is OrderState.WORKING and (order.working.is_over or age_seconds < YOUNG_SECONDS):
         return True
     return _wished(order) is not None or _lacks_any(order)
+
+
+def _has_plenty(session: Session) -> bool:
+    used, limit = session.budget.used()
+    return used <= limit * PLENTY_SHARE
+
+
+def _knows_all(order: Order) -> bool:
+    """Are the venue's ids of all legs known?"""
+    return all(leg.venue_order_id is not None for leg in order.legs)
 
 
 def _lacks_trades(order: Order, role: LegRole) -> bool:
