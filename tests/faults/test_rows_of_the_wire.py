@@ -1,6 +1,5 @@
 """Rows 1 to 8, 14, 19, 57, 60: what befalls a request, proven with the real adapters on both venues."""
 
-import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from otopilot.order import LegStatus, OrderState, RejectionKind
 from otopilot.position import UserState
 from tests.faults.floor import Floor
 from tests.virtual_loop import virtual
-
-# A request that places, on any path of any venue.
-PLACEMENT = re.compile(r"^POST .*(place|/orderList/o|/order$)|^WS .*place")
 
 BOTH = pytest.mark.parametrize("venue", list(Venue))
 LAST_PRICE = {Venue.ALPHA: ("agg_trades", "data.*.p"), Venue.SPOT: ("ticker_price", "price")}
@@ -52,8 +48,7 @@ def test_rows_01_02_03_57_silence_is_resolved_by_proof_and_nothing_is_sent_again
                 assert order.rejection is not None
                 assert order.rejection.kind is RejectionKind.ABSENT
             assert floor.accepted() == int(lives)
-            placed = [sent for sent in floor.line.sent if PLACEMENT.search(sent)]
-            assert len(placed) == 1
+            assert floor.placements_sent() == 1
             assert (await floor.agree()).figures["doubled"] == 0
 
     story()
