@@ -31,14 +31,14 @@ Found = Callable[[str, str, OrderId], None]
 
 
 def cancel_wishes(rules: Rules, orders: Iterable[Order]) -> list[Leftover]:
-    """A wish for every leg of these orders that can be on the book."""
+    """A wish for whatever of these orders is, or gets, on the book."""
     return [
         Leftover(
             rules.strategy_id,
             rules.user_id,
             order.order_id,
             RequestId(""),
-            LegRole.PENDING if order.working.is_over and order.pending is not None else LegRole.WORKING,
+            LegRole.WORKING if order.pending is None else LegRole.PENDING,
         )
         for order in orders
         if not order.is_over
@@ -111,21 +111,26 @@ class Leftovers:
 
     async def _try(self, left: Leftover, seconds: float) -> bool:
         """True when there is nothing more to do. Raises CallFailed, ValueError."""
-        order_id, role = left.order_id, left.role
+        if not left.request_id and left.role is LegRole.WORKING:
+            await self._orders.cancel(left.order_id, LegRole.WORKING, "stop")
+            return True
+        order = await self._look_up(left)
+        if order is None:
+            return seconds >= _PLACING_SECONDS
+        if order.is_over or (order.working.is_over and left.role is LegRole.WORKING):
+            return True
         if left.request_id:
-            order = await self._of_request(left)
-            if order is None:
-                return seconds >= _PLACING_SECONDS
-            if order.working.is_over:
-                return True
             self._found(left.strategy_id, left.user_id, order.order_id)
-            order_id, role = order.order_id, LegRole.WORKING
-        await self._orders.cancel(order_id, role, "stop")
+        if not order.working.is_over:
+            if order.open_wish(LegRole.WORKING) is None:
+                await self._orders.cancel(order.order_id, LegRole.WORKING, "stop")
+            return left.role is LegRole.WORKING  # else it is looked at again: it may fill
+        await self._orders.cancel(order.order_id, LegRole.PENDING, "stop")
         return True
 
-    async def _of_request(self, left: Leftover) -> Order | None:
+    async def _look_up(self, left: Leftover) -> Order | None:
         try:
-            return await self._orders.find(None, left.request_id)
+            return await self._orders.find(left.order_id or None, left.request_id or None)
         except Refused as no:
             if no.code != "NOT_FOUND":
                 raise

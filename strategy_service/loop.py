@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.money import ZERO
-from otopilot.order import LegRole, Order, OrderId, RequestId
+from otopilot.order import LegRole, Order, OrderId, Purpose, RequestId
 from otopilot.position import ScopeVolume, User, VolumeScope
 from strategy_service.clients import CallFailed, OrderClient, PriceKey, Refused, Unreached
 from strategy_service.feeds import OrderFeed, OrderListener, PriceFeed
@@ -353,13 +353,18 @@ class UserLoop(OrderListener):
     def unsettled(self) -> list[Leftover]:
         """Cancel wishes nobody has taken: asked in vain, or of a BUY that may be out."""
         buy, asked = self.state.order, self.state.asked
+        everything = self.state.stop in (StopMode.CANCEL, StopMode.FLATTEN)
+        last = LegRole.PENDING if everything else LegRole.WORKING  # a BUY may fill: then its SELL goes too
         legs = {(wish.order_id, wish.role): None for wish in self._wishes if wish.reprice_to is None}
-        if buy is not None and not buy.working.is_over and not buy.wishes:
-            legs[buy.order_id, LegRole.WORKING] = None
+        if buy is not None and not buy.working.is_over and (everything or not buy.wishes):
+            legs.pop((buy.order_id, LegRole.WORKING), None)
+            legs[buy.order_id, last] = None
         who = self.rules.strategy_id, self.rules.user_id
         left = [Leftover(*who, order_id, RequestId(""), role) for order_id, role in legs]
-        if isinstance(asked, PlaceOto):
-            left.append(Leftover(*who, OrderId(""), asked.request_id, LegRole.WORKING))
+        if isinstance(asked, PlaceOto) or (
+            asked is not None and everything and asked.purpose is not Purpose.FLATTEN
+        ):
+            left.append(Leftover(*who, OrderId(""), asked.request_id, last))
         return left
 
     def _crash(self, error: BaseException) -> None:

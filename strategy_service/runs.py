@@ -89,7 +89,10 @@ class Run(NamedTuple):
 
 
 class Leftover(NamedTuple):
-    """A cancel wish of an ended loop that order_service has not taken; of an order or of a request."""
+    """A cancel wish of an ended loop that order_service has not taken; of an order or of a request.
+
+    Of the pending leg: whatever of the order is on the book, and what gets there by a fill.
+    """
 
     strategy_id: str
     user_id: str

@@ -294,7 +294,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     asked: Placement | None = None
     calling: bool = False  # its answer is awaited
     order: Order | None = None  # the BUY of the round
-    unread: Order | None = None  # a filled BUY and its SELL, until the account is read again
+    unread: Order | None = None  # with a SELL on the book, until the account is read again
     deadline: float | None = None  # of its fill
     asked_cancel_at: float | None = None
     looked_at: float = 0.0  # when the order was last heard of or asked for

@@ -140,7 +140,8 @@ def _unread(turn: Turn, news: Unread) -> None:
         return
     if not resting:
         return
-    if turn.state.stop is not None and (turn.state.recovered or news.reason == "UNKNOWN_USER"):
+    certain = news.reason == "UNKNOWN_USER" or (news.definite and turn.state.recovered)
+    if turn.state.stop is not None and certain:
         ending.finish(turn)
         return
     if news.reason == "UNKNOWN_USER":
@@ -187,7 +188,7 @@ def _placed(turn: Turn, order: Order) -> None:
     asked = turn.state.asked
     turn.set(asked=None, calling=False, try_number=order.try_number + 1, not_before=turn.now)
     if isinstance(asked, PlaceSell):
-        turn.set(phase=Phase.RESTING, fresh=False, sell_denials=0)
+        turn.set(phase=Phase.RESTING, fresh=False, sell_denials=0, unread=order)
         if order.state is OrderState.REJECTED:
             turn.set(sell_not_before=turn.now + _UNSOLD_SECONDS)
         if asked.purpose is Purpose.REPRICE:

@@ -64,8 +64,10 @@ class Play:
 
     def wait(self, seconds: float) -> list[Action]:
         """Let time pass, waking it whenever it wants to; the actions of all that time."""
-        until, actions = self.now + seconds, []
+        until, actions, spins = self.now + seconds, [], 0
         while self.state.wake_at is not None and self.state.wake_at <= until:
+            spins = spins + 1 if self.state.wake_at <= self.now else 0
+            assert spins < 20, f"it wakes for ever: {self.state.waiting}"
             self.now = max(self.now, self.state.wake_at)
             actions += self.said(Woke())
         self.now = until

@@ -139,11 +139,25 @@ def test_the_last_moment_is_the_fill_timeout_and_less_than_a_second() -> None:
     assert (play.state.phase, play.waits) == (Phase.DONE, "unanswered")
 
 
-def test_a_stop_while_the_order_service_is_gone_ends_at_its_first_failure() -> None:
+def test_a_stop_while_the_order_service_is_gone_asks_again_until_its_last_moment() -> None:
     play = Play()
-    resting(play)
+    play.begins()
+    play.said(Seen(filled(play.accepts())))
     play.stops()
-    play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
+    for _ in range(4):
+        play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
+        assert play.state.phase is Phase.RESTING  # a residual may be left to sell
+        play.wait(0.6)
+    play.wait(0.5)
+    assert play.state.phase is Phase.DONE
+
+
+def test_a_stop_that_is_told_a_definite_no_ends_at_once() -> None:
+    play = Play()
+    play.begins()
+    play.said(Seen(filled(play.accepts())))
+    play.stops()
+    play.said(Unread(reason="SOMETHING", message="no", definite=True))
     assert play.state.phase is Phase.DONE
 
 
@@ -182,7 +196,7 @@ def test_a_sell_nobody_read_of_yet_is_cancelled_and_named_too(mode: StopMode) ->
     play.said(Seen(order))
     actions = play.stops(mode)
     play.said(Unread(reason="UNAVAILABLE", message="gone", definite=False))
-    wished = cancels(actions + play.actions)
+    wished = cancels(actions + play.wait(3.0))
     assert [(c.order_id, c.role) for c in wished] == [(order.order_id, LegRole.PENDING)]
     assert play.state.left_open == (order.order_id,)
 

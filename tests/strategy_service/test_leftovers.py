@@ -100,7 +100,8 @@ async def test_a_stop_answers_in_its_time_when_the_order_service_hangs(desk: Mak
     (status,) = await d.supervisor.stop("s", mode=mode)
     assert clock() - began < 0.3 + 1.0 + 1.0  # the last second is this machine's
     assert status.users[0].left_open == ("o1",)
-    assert [(left.order_id, left.role) for left in d.runs.leftovers()] == [("o1", LegRole.WORKING)]
+    role = LegRole.WORKING if mode is StopMode.DRAIN else LegRole.PENDING  # with its SELL, if it fills
+    assert [(left.order_id, left.role) for left in d.runs.leftovers()] == [("o1", role)]
 
 
 async def test_a_new_start_of_the_user_takes_its_orders_over_from_what_was_left(desk: Make) -> None:
@@ -112,3 +113,23 @@ async def test_a_new_start_of_the_user_takes_its_orders_over_from_what_was_left(
     await d.until(lambda: len(d.orders.buys()) >= 3)
     assert d.runs.leftovers() == []
     assert d.orders.canceled == []
+
+
+async def test_a_cancel_takes_the_sell_too_of_a_buy_that_fills_after_the_loops_end(desk: Make) -> None:
+    d = desk(strategy(target="100000", **SLOW))
+    await d.supervisor.open()
+    d.orders.lose_answers = 1
+
+    def go_down(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
+        d.orders.down = True
+        d.orders.tell = lambda **news: None  # type: ignore[method-assign]
+
+    d.orders.on_place = go_down
+    await d.supervisor.start("s")
+    await d.until(lambda: bool(d.orders.orders))
+    await d.supervisor.stop("s", mode=StopMode.CANCEL)
+    assert d.orders.orders[OrderId("o1")].working.is_over  # it filled, and nobody here knows
+    d.orders.down = False
+    await d.until(lambda: d.runs.leftovers() == [], seconds=6)
+    await d.until(lambda: d.orders.orders[OrderId("o1")].is_over)
+    assert [role for _, role, _ in d.orders.canceled] == [LegRole.PENDING]
