@@ -11,7 +11,9 @@ from market_service.hub import GREATEST_SYMBOLS, IDLE_SECONDS, UNREAD_SECONDS, H
 from market_service.venues.port import Tick, Unavailable
 from otopilot.instrument import Venue
 from otopilot.quote import Quote, QuoteSource
+from otopilot.settings import MarketSettings
 from tests.market_service.fakes import START, FakeClock, FakeVenue, tick
+from tests.virtual_loop import VirtualClock, virtual
 
 A = (Venue.ALPHA, "A")
 SILENCE = 2.0
@@ -197,3 +199,26 @@ async def test_a_symbol_nobody_used_for_long_makes_room_and_one_that_is_watched_
         assert sum(len(line.symbols) for line in desk.venue.lines) == 2
         await desk.after(IDLE_SECONDS)
         assert not desk.hub.follows((Venue.ALPHA, "S7"))
+
+
+@virtual
+async def test_a_stream_that_goes_silent_with_its_socket_alive_is_seen_within_three_seconds() -> None:
+    """By the settings as they are by default: reads take over, and go on."""
+    clock = VirtualClock()
+    venue = FakeVenue(clock)
+    hub = Hub({Venue.ALPHA: venue}, clock, MarketSettings().silence_seconds)
+    async with hub.running():
+        venue.ticks["A"] = tick("A", "48", 1)
+        with hub.watch([A], 5000):
+            await asyncio.sleep(1)
+            for number in range(2, 12):
+                venue.lines[0].say(tick("A", "48", number))
+                await asyncio.sleep(0.5)
+            reads = len(venue.reads)
+            venue.ticks["A"] = tick("A", "49", 99)  # it trades on, and its stream says nothing
+            for _ in range(5):
+                await asyncio.sleep(2.5)
+                quote = await hub.price(A, 0.0)
+                assert (str(quote.price), quote.source) == ("49", QuoteSource.REST)
+                assert (clock.now() - quote.confirmed_at).total_seconds() < 3
+            assert len(venue.reads) >= reads + 5
