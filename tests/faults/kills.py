@@ -11,9 +11,11 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from protos import order_pb2 as pb
 from tests.faults import strategy_kills
 from tests.faults.processes import Pair
 from tests.faults.run import settle
@@ -68,7 +70,7 @@ async def die_at(pair: Pair, crowd: Crowd, failpoint: str, count: int) -> Death:
     at_death = crowd.counts["placed"]
     serving = await asyncio.to_thread(pair.start_orders)
     ready = serving + await crowd.ready(RECOVER_SECONDS)
-    again = crowd.counts["placed"]
+    again, said_before = crowd.counts["placed"], Counter(crowd.denials)
     deadline = time.monotonic() + DIE_SECONDS
     while crowd.counts["placed"] < again + LISTS_AFTER and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
@@ -79,7 +81,11 @@ async def die_at(pair: Pair, crowd: Crowd, failpoint: str, count: int) -> Death:
     if verdict.figures["still in doubt"]:
         differences.append(f"{verdict.figures['still in doubt']} orders are still in doubt")
     if crowd.counts["placed"] < again + LISTS_AFTER:
-        differences.append("trading did not go on")
+        states = Counter(pb.OrderState.Name(order.state) for order in crowd.latest())
+        differences.append(
+            f"trading did not go on; the service said {dict(crowd.denials - said_before)}, "
+            f"its orders are {dict(states)}"
+        )
     return Death(failpoint, serving, ready, at_death - before, crowd.counts["placed"] - again, differences)
 
 

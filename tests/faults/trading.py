@@ -242,6 +242,10 @@ class Crowd:
 
     # ------------------------------------------------------------------ news
 
+    def latest(self) -> list[pb.Order]:
+        """Every order as it was last heard of."""
+        return list(self._latest.values())
+
     async def _watch(self) -> None:
         sequence = 0
         while True:
