@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from otopilot import log
 from otopilot.clock import Clock
+from otopilot.instrument import InstrumentStatus
 from otopilot.rpc import Fault
 from strategy_service.clients import CallFailed, OrderClient
 from strategy_service.preparation import Preparation
@@ -18,6 +19,7 @@ from strategy_service.user_run import UserRun
 _log = log.get("figures")
 
 _INSTRUMENT_SECONDS = 300.0
+_HALTED_SECONDS = 10.0  # what does not trade now may again at any moment (reliability 28)
 _POSITIONS_A_BEAT = 20
 _POSITION_SECONDS = 2.0
 
@@ -38,7 +40,8 @@ class Figures:
         await self._read_positions(runs, now)
         for run in runs:
             run.beat(self._clock.monotonic())
-        if now - self._instruments_read_at > _INSTRUMENT_SECONDS:
+        halted = any(run.instrument and run.instrument.status is not InstrumentStatus.TRADING for run in runs)
+        if now - self._instruments_read_at > (_HALTED_SECONDS if halted else _INSTRUMENT_SECONDS):
             self._instruments_read_at = now
             await asyncio.gather(*(self._refresh(run) for run in runs if run.is_running))
 

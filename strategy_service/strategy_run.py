@@ -117,6 +117,9 @@ class StrategyRun:
 
     def restart_stopped(self) -> None:
         """Who was stopped takes part again, and who has not reached its own target as it is now."""
+        if not self.users:  # its loops are not there yet: what was wished of them is wished no more
+            for user_id in self._runs.stop_wishes(self.strategy_id):
+                self._runs.forget_user(self.strategy_id, user_id)
         for settings in self.config.users:
             user = self.users.get(settings.user_id)
             stopped = user is not None and user.ended is not None and user.ended.outcome is Outcome.STOPPED
@@ -322,7 +325,8 @@ class StrategyRun:
             for wait in waits:
                 wait.cancel()
         for user in users:
-            user.give_up()
+            if user.stopping:  # whoever was started again meanwhile goes on
+                user.give_up()
         ids = [user.user_id for user in users]
         left = max(_LAST_CALLS_SECONDS, by - clock.monotonic())
         await self._world.leftovers.taken(self.strategy_id, ids, left)

@@ -28,10 +28,17 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from order_service.venues.reading import READ_SECONDS, Kept, before_sending, read_world, repeat
+from order_service.venues.reading import (
+    HALTED_SECONDS,
+    READ_SECONDS,
+    Kept,
+    before_sending,
+    read_world,
+    repeat,
+)
 from order_service.venues.streaming import keep_up, listen
 from otopilot.clock import Clock, to_ms
-from otopilot.instrument import Instrument, Venue
+from otopilot.instrument import Instrument, InstrumentStatus, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
 
 T = TypeVar("T")
@@ -101,7 +108,10 @@ class AlphaVenue:
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
-        return _instrument(await self._symbols.get(), symbol)
+        found = _instrument(await self._symbols.get(), symbol)
+        if found.status is InstrumentStatus.TRADING:
+            return found
+        return _instrument(await self._symbols.get(HALTED_SECONDS), symbol)
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""

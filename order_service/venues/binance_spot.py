@@ -26,14 +26,14 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from order_service.venues.reading import Kept, before_sending, read_world
+from order_service.venues.reading import HALTED_SECONDS, Kept, before_sending, read_world
 from order_service.venues.spot_calls import SpotCalls
 from order_service.venues.spot_rest import SpotRest
 from order_service.venues.spot_rules import CANCEL, STATUS, Rules, placement, rules
 from order_service.venues.spot_user_data import UserData
 from order_service.venues.ws_pool import CONNECTIONS, WsPool
 from otopilot.clock import Clock, to_ms
-from otopilot.instrument import Instrument, Venue
+from otopilot.instrument import Instrument, InstrumentStatus, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
 
 T = TypeVar("T")
@@ -111,7 +111,10 @@ class SpotVenue:
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
-        return (await self._kept_rules(symbol).get()).instrument
+        found = (await self._kept_rules(symbol).get()).instrument
+        if found.status is InstrumentStatus.TRADING:
+            return found
+        return (await self._kept_rules(symbol).get(HALTED_SECONDS)).instrument
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""

@@ -19,6 +19,7 @@ READ_SECONDS = 5.0  # deadline of one try
 _FIRST_PAUSE = 0.1
 _AGAIN = 2  # tries after the first
 _AFTER_FAILURE_SECONDS = 5.0
+HALTED_SECONDS = 10.0  # the rules of a symbol that does not trade: it may again at any moment
 
 
 def _may_repeat(error: Exception) -> bool:
@@ -66,10 +67,13 @@ class Kept(Generic[T]):
         self._distrusted = False
         self.newest: T | None = None
 
-    async def get(self) -> T:
-        """The value, not older than allowed. Raises what the read raises."""
+    async def get(self, within: float | None = None) -> T:
+        """The value, not older than allowed or than `within` seconds. Raises what the read raises."""
         async with self._lock:
-            if self.newest is not None and self._clock.monotonic() < self._good_until:
+            left = self._good_until - self._clock.monotonic()
+            if within is not None:
+                left -= self._seconds - within
+            if self.newest is not None and left > 0:
                 return self.newest
             try:
                 self.newest = await self._read()

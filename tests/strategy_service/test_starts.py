@@ -61,3 +61,23 @@ async def test_a_start_answers_when_the_loops_of_a_reloaded_strategy_run(desk: M
     d.configure(trading(OTHER, quick(), revision="r2"))
     (status,), _ = await d.supervisor.start("t")
     assert status.users[0].reason_code != "starting"
+
+
+async def test_whoever_was_started_again_is_not_given_up_by_the_stop_before(desk: Make) -> None:
+    d = desk(OTHER)
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    run = d.supervisor._roster.runs["s"]
+    await run.ended(run.members(), 0.01)  # as a stop does that still waits
+    placed = len(d.orders.buys("1"))
+    await d.until(lambda: len(d.orders.buys("1")) >= placed + 2)
+    assert d.supervisor.status("s").is_running
+
+
+async def test_a_start_takes_back_a_stop_that_no_loop_has_heard_of_yet(desk: Make) -> None:
+    d = desk(OTHER)
+    await d.supervisor.open()
+    run = d.supervisor._roster.make(OTHER)
+    d.supervisor._table.wish_stop("s", "1", StopMode.CANCEL)
+    run.restart_stopped()
+    assert not d.supervisor._table.stop_wishes("s")
