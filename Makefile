@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate guard-hour
+.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate simulate-shared guard-hour
 
 SHELL := /bin/sh
 VENV := .venv
@@ -80,6 +80,10 @@ simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS
 
 guard-hour: $(VENV)/.stubs ## An hour of ten users on one symbol, with the self-match guard and without ([SEED=n] [MINUTES=n])
 	@$(BIN)/python -m tests.simulation.guard_hour --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
+
+simulate-shared: $(VENV)/.stubs ## Fifty users on a shared target under faults ([SEED=n] [RUNS=n] [FROM=n] [PROFILE=mild|harsh])
+	@$(BIN)/python -m tests.simulation --shared $(if $(SEED),--seed $(SEED),--seeds $(or $(RUNS),1000) --from $(or $(FROM),0)) \
+		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace)
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

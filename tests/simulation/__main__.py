@@ -25,15 +25,18 @@ def main() -> int:
     parser.add_argument("--profile", choices=[*sorted(PROFILES), "both"], default="both")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seconds", type=float, help="begin no seed after that long")
+    parser.add_argument("--shared", action="store_true", help="fifty users on a shared target")
     parser.add_argument("--keep", action="store_true", help="write failing seeds to regressions/")
     args = parser.parse_args()
     profiles = sorted(PROFILES) if args.profile == "both" else [args.profile]
     if args.seed is not None:
-        outcomes = [play(args.seed, PROFILES[p], print if args.trace else None) for p in profiles]
+        echo = print if args.trace else None
+        outcomes = [play(args.seed, PROFILES[p], echo, many=args.shared) for p in profiles]
         for outcome in outcomes:
             _show(outcome)
         return int(any(outcome.violation for outcome in outcomes))
-    seeds = [(n, profiles[n % len(profiles)]) for n in range(args.first, args.first + args.seeds)]
+    numbers = range(args.first, args.first + args.seeds)
+    seeds = [(n, profiles[n % len(profiles)], args.shared) for n in numbers]
     report = runner.run(seeds, args.jobs, args.seconds, _dot)
     print()
     for failed in report.failures[:NAMED]:
@@ -53,7 +56,10 @@ def main() -> int:
 
 
 def _dot(outcome: Outcome) -> None:
-    print("F" if outcome.violation else ".", end="", flush=True)
+    if outcome.violation is None:
+        print(".", end="", flush=True)
+    else:  # at once: a run that is cut short has told
+        print(f"\nseed {outcome.seed} ({outcome.profile}): {str(outcome.violation)[:300]}", flush=True)
 
 
 def _show(outcome: Outcome) -> None:
@@ -63,7 +69,8 @@ def _show(outcome: Outcome) -> None:
         return
     print(f"{where}: {outcome.violation}")
     print("\n".join(outcome.lines[-SHOWN:]))
-    print(f"again: make simulate SEED={outcome.seed} PROFILE={outcome.profile}")
+    target = "simulate-shared" if outcome.many else "simulate"
+    print(f"again: make {target} SEED={outcome.seed} PROFILE={outcome.profile}")
 
 
 if __name__ == "__main__":

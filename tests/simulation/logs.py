@@ -36,6 +36,7 @@ def captured(sim: "Simulation") -> Iterator[None]:
         error = event.pop("exc_info", None)
         rest = " ".join(f"{key}={value}" for key, value in sorted(event.items()) if key != "traceback")
         sim.trace.add(component, f"{text} {rest}")
+        sim.tell("said", f"{text} {rest} {event.get('traceback', '')} {error if error else ''}")
         if text in DEFECTS or (text == "sweep failed" and error):
             sim.defect(component, f"{text} {rest} {event.get('traceback', '')} {error if error else ''}")
         raise structlog.DropEvent

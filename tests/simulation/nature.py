@@ -42,6 +42,9 @@ class Nature:
             self._at(fraction, lambda v=venue, s=seconds: self._outage(v, s))
         if scenario.revoked is not None:
             self._at(self._dice.random(), self._revoke)
+        self._draw_stand_stills()
+        for _ in range(self._dice.randint(0, scenario.profile.conditions)):
+            self._at(self._dice.random(), self._change_a_market)
         profile = scenario.profile
         for seconds in ENGINE_SECONDS:
             rule = FaultRule(
@@ -73,6 +76,57 @@ class Nature:
             self._sim.at_step[self._sim.loop.steps + self._dice.randint(1, 300)] = kill  # type: ignore[assignment]
 
         return later
+
+    def _draw_stand_stills(self) -> None:
+        """A machine stops and goes on: requests grow too old to be sent, owners are replaced (42)."""
+        profile = self._sim.scenario.profile
+        for _ in range(self._dice.randint(0, profile.stand_stills)):
+            seconds = self._dice.choice((0.5, 1.5, 6.0))
+            self._at(
+                self._dice.random(), self._dice.choice((self._order_stops, self._strategy_stops))(seconds)
+            )
+        if self._dice.random() < profile.zombie:
+            seconds = self._dice.uniform(0.2, 5.0)
+            self._at(self._dice.random(), self._soon(lambda: self._sim.replace_strategy(seconds)))
+
+    def _order_stops(self, seconds: float) -> object:
+        def stop() -> None:
+            if self._sim.order is not None and self._sim.order.ready:
+                self._sim.pause(self._sim.order.process, seconds)
+
+        return self._soon(stop)
+
+    def _strategy_stops(self, seconds: float) -> object:
+        def stop() -> None:
+            if self._sim.strategy is not None and not self._sim.strategy.dead:
+                self._sim.pause(self._sim.strategy.process, seconds)
+
+        return self._soon(stop)
+
+    def _change_a_market(self) -> None:
+        """For a while a market is halted, withdrawn or has other filters (28, 29, 55)."""
+        sim, dice = self._sim, self._dice
+        symbol, venue, *_, step = dice.choice(MARKETS)
+        rule: dict[str, object] = {
+            "venue": venue.value,
+            "symbol": symbol,
+            "lasts_seconds": dice.choice((2, 5)),
+        }
+        spot_only = [
+            {"kind": "trading_status", "code": dice.choice(("HALT", "BREAK", "CANCEL_ONLY"))},
+            {"kind": "vanish"},
+        ]
+        rule |= dice.choice(
+            [
+                {"kind": "delist"},
+                {"kind": "filters", "set": {"min_notional": "11"}},
+                {"kind": "filters", "set": {"step_size": str(Decimal(step) * 10)}},
+                *(spot_only if venue is Venue.SPOT else []),
+            ]
+        )
+        sim.trace.add("nature", f"{symbol}: {rule}")
+        sim.exchange.world.faults.add(FaultRule.model_validate(rule))
+        sim.exchange.moved()
 
     def _outage(self, venue: Venue, seconds: float) -> None:
         self._sim.trace.add("nature", f"{venue} is out for {seconds:.1f} s")

@@ -7,13 +7,12 @@ over a WebSocket meet the same (`send_frame`); the sockets themselves are in soc
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from order_service.venues import port
 from order_service.venues.port import VenueNotReached, VenueSilent
@@ -21,6 +20,7 @@ from otopilot.clock import Clock
 from otopilot.instrument import Venue
 from paper_exchange.http import Held, Request, Response
 from tests.simulation.exchange import SimExchange
+from tests.simulation.frames import refusal, twin
 from tests.simulation.loop import SimLoop
 from tests.simulation.profiles import Profile
 from tests.simulation.sockets import SimSocket
@@ -35,16 +35,6 @@ PLACES = (
     "/api/v3/orderList/oto",
     "/api/v3/orderList/opo",
 )
-
-
-# The WS API's calls about orders, as REST names them: what is on the wire is read in one spelling.
-TWINS = {
-    "order.place": ("POST", "/api/v3/order"),
-    "orderList.place.oto": ("POST", "/api/v3/orderList/oto"),
-    "orderList.place.opo": ("POST", "/api/v3/orderList/opo"),
-    "order.cancel": ("DELETE", "/api/v3/order"),
-    "order.status": ("GET", "/api/v3/order"),
-}
 
 
 class Sent:
@@ -85,6 +75,7 @@ class Network:
         self.bans: dict[Venue, tuple[float, int]] = {}
         self.on_sent: list[Callable[[Sent], None]] = []
         self.on_ban_heard: list[Callable[[Venue, float], None]] = []
+        self.arriving = False  # a request, which the engine has not held up
         self._count = 0
         self._readings: dict[str, tuple[float, Response]] = {}
         self._under_way: dict[int, tuple[Any, Sent]] = {}
@@ -101,6 +92,17 @@ class Network:
     def after(self, seconds: float, callback: Callable[..., None], *args: Any) -> Any:
         """Something that happens on the line, whoever has died meanwhile."""
         return self.loop.call_later(seconds, callback, *args, context=self.context)
+
+    def stall(self) -> None:
+        """A machine dies: some of what it has just sent takes long to arrive."""
+        for timer, sent in list(self._under_way.values()):
+            if self.profile is not None and self.dice.random() < 0.5:
+                timer.cancel()
+                self._later(self.dice.uniform(0.5, 8.0), sent, None, held=False)
+        for number, (timer, arrive) in list(self._frames.items()):
+            if self.profile is not None and self.dice.random() < 0.5:
+                timer.cancel()
+                self._frames[number] = (self.after(self.dice.uniform(0.5, 8.0), arrive), arrive)
 
     def heal(self) -> None:
         """From now on everything works; what is still under way arrives soon."""
@@ -155,7 +157,7 @@ class Network:
         """One has left on a socket; `socket` gets its answer, or not."""
         self._count += 1
         now = self.loop.time()
-        sent = Sent(self._count, _twin(asked), Venue.SPOT, now, now)
+        sent = Sent(self._count, twin(asked), Venue.SPOT, now, now)
         for heard in self.on_sent:
             heard(sent)
         fate = sent.fate = self._fate(sent)
@@ -171,7 +173,7 @@ class Network:
             socket.expect(number, "unheard", sent)
             self._frame_later(seconds, sent.number, lambda: socket.deliver(text))
         elif fate in ("503", "502"):
-            socket.say(self.latency() * 2, _error(number, int(fate), -1008))
+            socket.say(self.latency() * 2, refusal(number, int(fate), -1008))
         elif fate == "banned":
             self._refuse_frame(socket, number, sent)
         else:
@@ -195,7 +197,7 @@ class Network:
                 heard(sent.venue, self.loop.time() + left)
             now_ms = self.exchange.now_ms()
             data = {"serverTime": now_ms, "retryAfter": now_ms + left * 1000}
-            socket.say(0.0, _error(number, status, -1003, **data))
+            socket.say(0.0, refusal(number, status, -1003, **data))
             if status == 418:
                 self.after(0.001, socket.cut)
 
@@ -239,7 +241,9 @@ class Network:
 
     def _arrive(self, sent: Sent, answer: "asyncio.Future[port.Response] | None", held: bool) -> None:
         self._under_way.pop(sent.number, None)
+        self.arriving = not held
         result = self.exchange.world.handle(sent.request, self.exchange.now_ms(), held=held)
+        self.arriving = False
         self.exchange.moved()
         if isinstance(result, Held):
             self.trace.add("exchange", f"#{sent.number} waits for the engine")
@@ -353,31 +357,12 @@ class SimTransport:
             raise VenueNotReached("connection", "no WebSocket")
         return SimSocket(network, urlsplit(url).path)
 
+    def heard(self, used_weight: int | None, ban: port.RateLimited | None) -> None:
+        """What an answer on a socket said of the limits: kept by the gate above."""
+
     async def aclose(self) -> None:
         """Close every connection."""
         self.closed = True
-
-
-def _twin(asked: Mapping[str, Any]) -> Request:
-    """A WS API request as REST would have sent it, without its signature."""
-    method, path = TWINS[asked["method"]]
-    params = {name: str(value) for name, value in asked["params"].items() if name != "signature"}
-    key = params.pop("apiKey")
-    coded = urlencode(params)
-    return Request(
-        method=method,
-        path=path,
-        query_string="" if method == "POST" else coded,
-        headers={"x-mbx-apikey": key},
-        body=coded.encode() if method == "POST" else b"",
-        remote="10.0.0.1",
-    )
-
-
-def _error(number: str, status: int, code: int, **data: int) -> bytes:
-    """The WS API's answer of refusal."""
-    error = {"code": code, "msg": "gateway"} | ({"data": data} if data else {})
-    return json.dumps({"id": number, "status": status, "error": error}).encode()
 
 
 def _key(request: Request) -> str:

@@ -38,6 +38,7 @@ class _Wish:
     name: str
     call: Call
     must: bool = False  # asked until it is taken
+    asked_at: float = 0.0
     task: "asyncio.Task[Any] | None" = None
     of: StrategyProcess | None = None
 
@@ -121,24 +122,27 @@ class Operator:
         strategy = self._serving()
         if strategy is None:
             return
-        for wish in list(self._wishes):
-            if wish.at <= self._sim.loop.time():
-                self._see_to(wish, strategy)
+        for wish in sorted(self._wishes, key=lambda wish: wish.at):
+            if wish.at > self._sim.loop.time() or not self._done(wish, strategy):
+                break  # one thing after the other
         if not self._lowered:
             self._stop_who_traded_enough(strategy)
 
-    def _see_to(self, wish: _Wish, strategy: StrategyProcess) -> None:
-        asked = wish.of is strategy and wish.task is not None
-        if asked and wish.task is not None and not wish.task.done():
-            return
-        refused = asked and wish.task is not None and wish.task.exception() is not None
-        if asked and not (refused and (wish.must or self._sim.loop.time() < wish.at + GIVE_UP_SECONDS)):
-            self._wishes.remove(wish)
-            return
-        if not asked:
+    def _done(self, wish: _Wish, strategy: StrategyProcess) -> bool:
+        """Ask for it, unless that is under way; true when that is over."""
+        if wish.of is strategy and wish.task is not None:
+            if not wish.task.done():
+                return False
+            again = wish.must or self._sim.loop.time() < wish.asked_at + GIVE_UP_SECONDS
+            if wish.task.exception() is None or not again:
+                self._wishes.remove(wish)
+                return True
+        else:
+            wish.asked_at = self._sim.loop.time()
             self._sim.trace.add("operator", wish.name)
         wish.of, wish.task = strategy, strategy.ask(wish.call(strategy.supervisor), wish.name)
         wish.task.add_done_callback(_seen)
+        return False
 
     def _serving(self) -> StrategyProcess | None:
         strategy = self._sim.strategy

@@ -105,7 +105,7 @@ class OrderProcess:
         worlds = Worlds(self.journal, self.sessions)
         self.manager = OrderManager(self.journal, self.sessions, budgets, clock, self.tasks, HOLD)
         resolution = Resolution(self.manager, clock, RULES)
-        care = Care(self.manager, self.sessions, resolution, worlds, clock, self.tasks)
+        self.care = care = Care(self.manager, self.sessions, resolution, worlds, clock, self.tasks)
         reconciliation = Reconciliation(self.journal, self.manager, care, self.sessions, clock)
         self.keeper = Keeper(self.manager, reconciliation, self.sessions, worlds, clock, self.tasks, BEAT)
         self.users = Users(self.journal, Vault(bytes(32)), self.sessions, self.keeper, ports, budgets, clock)
@@ -126,8 +126,9 @@ class OrderProcess:
         self.ready = False
         self.transport.closed = True
         self.loop.kill(self.process)
+        self.network.stall()
         for socket in list(self.network.sockets):
-            socket.cut()
+            socket.abandon(self.network.dice.choice((0.0, 1.0, 20.0)))
         self.store.close()
         for told in self.died:
             told()

@@ -40,6 +40,7 @@ from otopilot.order import (
     Traded,
     TradeKey,
 )
+from tests.simulation.planted_beside import BESIDE
 from tests.simulation.planting import Patch, Patches, Planted
 
 # ---------------------------------------------------------------------- sending
@@ -367,16 +368,17 @@ PLANTED: tuple[Planted, ...] = (
         "trades are marked seen before they are written",
         _dedupe_before_insert,
         ("I4", "I3", "liveness"),
-        (7, "harsh"),
+        (3, "mild"),
     ),
     Planted("trades are keyed by the reading", _trade_keyed_by_reading, ("I4",)),
     Planted("foreign trades count as own", _foreign_counted_as_own, ("I4", "I11")),
     Planted("the day is local time", _local_time_day, ("I5",)),
     Planted("the age of a price is not checked", _price_age_not_checked, ("I13",)),
-    Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",), (18, "harsh")),
+    Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",), (10, "harsh")),
     Planted("the guard is off", _guard_off, ("I9", "I8")),
-    Planted("targets are not checked", _targets_not_checked, ("I6",), (3, "harsh")),
+    Planted("targets are not checked", _targets_not_checked, ("I6",), (6, "harsh")),
     Planted("a cancel kills the pending leg", _cancel_kills_the_pending_leg, ("wish",)),
-    Planted("bans are forgotten", _bans_are_forgotten, ("ban",), (2, "harsh")),
+    Planted("bans are forgotten", _bans_are_forgotten, ("ban",), (3, "mild")),
     Planted("answers come before they are durable", _answers_before_it_is_durable, ("I16",)),
+    *BESIDE,
 )

@@ -38,6 +38,9 @@ class Profile:
     failed_commit: float
     order_kills: int  # at most
     strategy_kills: int
+    stand_stills: int  # at most, of either service's machine
+    zombie: float  # chance that the strategy service is replaced while its machine stands still
+    conditions: int  # at most: a market halted, withdrawn, with other filters
     skew_seconds: float
     revoked_user: float  # chance that one user's credential ends
     manual_orders: float  # chance that somebody trades by hand
@@ -71,6 +74,9 @@ MILD = Profile(
     failed_commit=0.001,
     order_kills=1,
     strategy_kills=1,
+    stand_stills=1,
+    zombie=0.2,
+    conditions=1,
     skew_seconds=0.2,
     revoked_user=0.1,
     manual_orders=0.3,
@@ -104,6 +110,9 @@ HARSH = Profile(
     failed_commit=0.005,
     order_kills=3,
     strategy_kills=2,
+    stand_stills=2,
+    zombie=0.4,
+    conditions=2,
     skew_seconds=1.5,
     revoked_user=0.2,
     manual_orders=0.6,

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.simulation.profiles import PROFILES
 from tests.simulation.simulation import Outcome, play
 
+Seed = tuple[int, str, bool]  # its number, its profile, and whether it has many users
 REGRESSIONS = Path(__file__).parent / "regressions"
 
 
@@ -24,11 +25,12 @@ class Regression:
     seed: int
     profile: str
     failed: str  # the invariant and its story, as it was then
+    many: bool = False  # fifty users on a shared target
 
     @property
     def path(self) -> Path:
         """Its file."""
-        return REGRESSIONS / f"{self.profile}-{self.seed}.json"
+        return REGRESSIONS / f"{'shared-' if self.many else ''}{self.profile}-{self.seed}.json"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ def regressions() -> list[Regression]:
 
 def keep(outcome: Outcome) -> Path:
     """Write a failing seed down."""
-    kept = Regression(outcome.seed, outcome.profile, str(outcome.violation)[:500])
+    kept = Regression(outcome.seed, outcome.profile, str(outcome.violation)[:500], outcome.many)
     kept.path.write_text(json.dumps(asdict(kept), indent=2) + "\n")
     return kept.path
 
 
 def run(
-    seeds: list[tuple[int, str]],
+    seeds: list[Seed],
     jobs: int,
     seconds: float | None = None,
     told: Callable[[Outcome], None] = lambda _: None,
@@ -76,9 +78,7 @@ def run(
     return Report(count, failures, steps, placements, virtual, time.monotonic() - began, cpu)
 
 
-def _outcomes(
-    seeds: list[tuple[int, str]], jobs: int, until: float | None
-) -> Iterator[tuple[Outcome, float]]:
+def _outcomes(seeds: list[Seed], jobs: int, until: float | None) -> Iterator[tuple[Outcome, float]]:
     if jobs == 1:
         for seed in seeds:
             if until is not None and time.monotonic() > until:
@@ -93,7 +93,7 @@ def _outcomes(
                 return
 
 
-def _play(seed: tuple[int, str]) -> tuple[Outcome, float]:
+def _play(seed: Seed) -> tuple[Outcome, float]:
     began = time.process_time()
-    outcome = play(seed[0], PROFILES[seed[1]])
+    outcome = play(seed[0], PROFILES[seed[1]], many=seed[2])
     return outcome, time.process_time() - began

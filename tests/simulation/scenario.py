@@ -57,6 +57,7 @@ class Scenario:
     manual_orders: bool
     stop_mode: str
     places: int
+    unread: tuple[Venue, str] | None = None  # whose history nobody can read
 
     @property
     def accounts(self) -> list[tuple[Venue, str]]:

@@ -20,7 +20,7 @@ from otopilot.position import ScopeVolume
 from otopilot.quote import Quote
 from paper_exchange.model import Event, OrderEvent
 from strategy_service.config import TradingConfig
-from tests.simulation import checkers, logs
+from tests.simulation import checkers, logs, shared
 from tests.simulation.checkers.base import Checker
 from tests.simulation.clock import SimClock
 from tests.simulation.course import Course
@@ -31,6 +31,7 @@ from tests.simulation.network import Network, Sent
 from tests.simulation.order_process import OrderProcess
 from tests.simulation.profiles import Profile
 from tests.simulation.scenario import Scenario, draw
+from tests.simulation.shared import SharedCourse
 from tests.simulation.strategy_process import StrategyProcess
 from tests.simulation.trace import Trace, Violation
 
@@ -259,6 +260,7 @@ class Outcome:
 
     def __init__(self, sim: Simulation, violation: Violation | None) -> None:
         self.seed, self.profile = sim.scenario.seed, sim.scenario.profile.name
+        self.many = isinstance(sim.course, SharedCourse)
         self.violation = violation
         self.steps, self.seconds = sim.loop.steps, sim.loop.time()
         self.placements = sum(sim.placements.values())
@@ -266,11 +268,15 @@ class Outcome:
         self.lines = list(sim.trace.lines)
 
 
-def play(seed: int, profile: Profile, echo: Callable[[str], None] | None = None) -> Outcome:
-    """One seed from its first step to its last."""
+def play(
+    seed: int, profile: Profile, echo: Callable[[str], None] | None = None, *, many: bool = False
+) -> Outcome:
+    """One seed from its first step to its last; `many`: fifty users on a shared target (shared.py)."""
+    scenario = shared.scenario(seed, profile) if many else draw(seed, profile)
     shm = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as directory:
-        sim = Simulation(seed, profile, Path(directory), echo)
+        course = SharedCourse if many else Course
+        sim = Simulation(seed, profile, Path(directory), echo, scenario, course)
         # Collected between the runs: what is collected in one must not depend on chance.
         gc.collect()
         gc.freeze()  # what is left is for good, modules and caches: not to be walked through each time

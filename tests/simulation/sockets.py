@@ -78,6 +78,13 @@ class SimSocket:
         else:
             self._network.after(NOTICED_SECONDS, self._end)
 
+    def abandon(self, seconds: float) -> None:
+        """Its client has died: what it had sent may arrive until the exchange notices."""
+        self._closed = True
+        if self in self._network.sockets:
+            self._network.sockets.remove(self)
+        self._network.after(seconds, self.cut)
+
     def expect(self, number: str, fate: str, sent: "Sent") -> None:
         """The answer of that number is to meet this."""
         sent.fate = fate
@@ -91,7 +98,9 @@ class SimSocket:
         """A frame of the client's arrives, if the exchange still has the connection."""
         if self._connection is not None:
             exchange = self._network.exchange
+            self._network.arriving = True
             exchange.world.receive(self._connection, text, exchange.now_ms())
+            self._network.arriving = False
             exchange.moved()
 
     def _hear(self, frame: bytes) -> None:

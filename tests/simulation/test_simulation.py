@@ -22,9 +22,15 @@ def test_every_invariant_holds_under_faults_and_crashes(seed: int, profile: str)
     assert outcome.placements >= 80
 
 
+@pytest.mark.parametrize(("seed", "profile"), [(1, "mild"), (2, "harsh")])
+def test_fifty_users_reach_a_shared_target_and_no_more(seed: int, profile: str) -> None:
+    outcome = play(seed, PROFILES[profile], many=True)
+    assert outcome.violation is None, "\n".join([str(outcome.violation), *outcome.lines[-50:]])
+
+
 @pytest.mark.parametrize("kept", runner.regressions(), ids=lambda kept: f"{kept.seed}-{kept.profile}")
 def test_a_seed_that_failed_once_holds_now(kept: runner.Regression) -> None:
-    outcome = play(kept.seed, PROFILES[kept.profile])
+    outcome = play(kept.seed, PROFILES[kept.profile], many=kept.many)
     assert outcome.violation is None, "\n".join([str(outcome.violation), *outcome.lines[-50:]])
 
 

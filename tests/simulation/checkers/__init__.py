@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tests.simulation.checkers.base import Checker
+from tests.simulation.checkers.bounds import Bounds, NoSecrets
 from tests.simulation.checkers.guarding import NoCrossedClaims, NoSelfMatch
 from tests.simulation.checkers.journaling import (
     LegalEdges,
@@ -15,6 +16,7 @@ from tests.simulation.checkers.placing import (
     AtMostOneList,
     AtMostOneRequest,
     NoRequestInABan,
+    OldPlacements,
     OneSlot,
     OwnKeys,
     WishedCancels,
@@ -37,10 +39,13 @@ ALL: tuple[type[Checker], ...] = (
     NoSelfMatch,  # I8
     NoCrossedClaims,  # I9
     OldEpochs,  # I10
+    OldPlacements,  # I10
     Inventories,  # I11
     OwnKeys,  # I12
     OthersUntouched,  # I12
     FreshPrices,  # I13
+    NoSecrets,  # I14
+    Bounds,  # I15
     NothingLost,  # I16
     NoRequestInABan,
     OneSlot,

@@ -1,6 +1,6 @@
 """What a checker may listen to. Each raises Violation; none changes anything."""
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from order_service.placing import Ask
 from otopilot.instrument import Venue
@@ -49,6 +49,12 @@ class Checker:
 
     def acknowledged(self, order: Order) -> None:
         """The strategy got an answer."""
+
+    def issued(self, credential: dict[str, Any]) -> None:
+        """A user's credential was made."""
+
+    def said(self, line: str) -> None:
+        """A service's log, or the trace, has this line."""
 
     def wished(self, order_id: OrderId, role: LegRole) -> None:
         """The strategy asks for a leg to be cancelled."""
