@@ -19,7 +19,7 @@ from order_service.ledger import FIRST_MOMENT, AccountKey, Ledger, LedgerRow, wi
 from order_service.room import NOTHING, Room, reserved_by
 from order_service.store import SqliteStore, StoredOrder
 from otopilot.clock import to_ms
-from otopilot.instrument import Side, Venue
+from otopilot.instrument import Venue
 from otopilot.money import ZERO
 from otopilot.order import (
     OVER,
@@ -245,19 +245,6 @@ class Books:
         )
         return own + self.guard.foreign_sells((account.venue, account.symbol), account.user_id)
 
-    def reserved(self, scope: VolumeScope) -> Decimal:
-        """What open and held orders of the scope may still add to its volume, in quote."""
-        total = ZERO
-        for member in scope.members:
-            account = AccountKey(member.user_id, member.venue, member.symbol)
-            for order in self.live_orders(account):
-                if order.rejection is not None and order.order_id not in self.held:
-                    continue
-                for leg in order.legs:
-                    if leg.side is Side.BUY or scope.side == "both":
-                        total += leg.unfilled * leg.price
-        return total
-
     def volume(self, scope: VolumeScope, now: datetime) -> ScopeVolume:
         """A scope's figures."""
         members = tuple(
@@ -273,7 +260,7 @@ class Books:
         return ScopeVolume(
             scope=scope,
             counted=sum((member.counted for member in members), ZERO),
-            reserved=self.reserved(scope),
+            reserved=self.room.reserved(scope.scope_id),
             complete=all(member.complete for member in members),
             members=members,
             window_start=window_start(scope, now),

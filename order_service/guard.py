@@ -65,6 +65,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._claims: dict[Market, dict[str, Claim]] = defaultdict(dict)
+        self._foreign: dict[Market, dict[UserId, list[Claim]]] = defaultdict(dict)  # part of the claims
         self._edges: dict[Market, Edges] = {}  # of the claims; made when asked for, dropped when in doubt
         self._repriced: dict[Market, dict[str, tuple[Claim, datetime | None]]] = defaultdict(dict)
         self.tickets = Tickets()
@@ -91,36 +92,39 @@ class Guard:
 
         True when something became freer.
         """
+        before = self._foreign[market].pop(user_id, [])
+        if not before and not claims:
+            return False
         held = self._claims[market]
-        prefix = f"foreign:{user_id}:"
-        before = {holder: held.pop(holder) for holder in list(held) if holder.startswith(prefix)}
+        for claim in before:
+            del held[claim.holder]
         for claim in claims:
             held[claim.holder] = claim
+        if claims:
+            self._foreign[market][user_id] = claims
         self._edges.pop(market, None)
-        return any(is_freer(claim, held.get(holder)) for holder, claim in before.items())
+        return any(is_freer(claim, held.get(claim.holder)) for claim in before)
 
     def forget_foreign(self, venue: Venue, user_id: UserId) -> list[Market]:
         """The account is managed no more, and nobody sees how its orders end; the markets that are freer."""
-        markets = [market for market in self._claims if market[0] is venue]
+        markets = [market for market in self._foreign if market[0] is venue]
         return [market for market in markets if self.set_foreign(market, user_id, [])]
 
     def keep_unwritten(self, other: "Guard") -> None:
         """Take over what another guard knows and no journal has: foreign orders, who waits, the counts."""
-        for market, claims in other._claims.items():
-            for holder, claim in claims.items():
-                if holder.startswith("foreign:"):
-                    self._claims[market][holder] = claim
+        for market, users in other._foreign.items():
+            for user_id, claims in users.items():
+                self.set_foreign(market, user_id, claims)
         self.tickets, self.counters = other.tickets, other.counters
 
     def foreign_sells(self, market: Market, user_id: UserId) -> int:
         """Open SELLs of the account that are not ours, as far as seen."""
-        prefix = f"foreign:{user_id}:"
-        claims = self._claims[market].values()
-        return sum(1 for claim in claims if claim.ask is not None and claim.holder.startswith(prefix))
+        claims = self._foreign[market].get(user_id, ())
+        return sum(claim.ask is not None for claim in claims)
 
     def foreign_count(self) -> int:
         """Open orders of managed accounts that are not ours, as far as seen."""
-        return sum(holder.startswith("foreign:") for claims in self._claims.values() for holder in claims)
+        return sum(len(claims) for users in self._foreign.values() for claims in users.values())
 
     # ------------------------------------------------------------------ re-pricing
 

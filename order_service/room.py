@@ -1,7 +1,8 @@
 """How much room is left in each volume scope, kept up to date order by order and trade by trade.
 
-The same figures as Books.volume makes by walking over all members and orders; the placing decision
-needs two of them for every order, over any number of users. The books own one instance. Pure.
+The figures that walking over all members and orders would give, without the walk: every placing
+decision and every reading of a scope needs them, over any number of users. The books own one
+instance. Pure.
 """
 
 from collections import Counter, defaultdict

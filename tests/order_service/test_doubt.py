@@ -130,17 +130,17 @@ async def test_absence_frees_the_slot_and_holds_reservation_and_claims(tmp_path:
         assert books.slot(desk.key()) is None
         scope = books.scopes["s"]  # type: ignore[index]
         notional = order.working.price * order.working.quantity
-        assert books.reserved(scope) == notional
+        assert books.room.reserved(scope.scope_id) == notional
         # Its BUY at 48 still bars a SELL of somebody else at 48, and its SELL a BUY at 48.5.
         with pytest.raises(Denied, match="could trade with this one"):
             await desk.place("2", price=order.pending.price)  # type: ignore[union-attr]
         again = await desk.place()
         assert again.working.price < order.working.price  # its fingerprint is taken, too
         await desk.sleep(HOLD - 25)
-        assert books.reserved(scope) == notional + again.working.price * again.working.quantity
+        assert books.room.reserved(scope.scope_id) == notional + again.working.price * again.working.quantity
         await desk.sleep(30)
         assert order.order_id not in books.held
-        assert books.reserved(scope) == again.working.price * again.working.quantity
+        assert books.room.reserved(scope.scope_id) == again.working.price * again.working.quantity
         assert order.order_id not in books.live
 
 

@@ -10,7 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from order_service.books import Books
+from order_service.ledger import AccountKey
 from order_service.store import SqliteStore
+from otopilot.instrument import Side
 from otopilot.order import ScopeId, UserId
 from otopilot.position import ScopeMember, VolumeScope, VolumeSide, VolumeWindow
 from tests.order_service.desk import Desk, alpha_venue
@@ -19,10 +21,22 @@ from tests.order_service.test_histories import a_history
 from tests.virtual_loop import START, run, virtual
 
 
+def walked(books: Books, scope: VolumeScope) -> Decimal:
+    """What open and held orders may still add, by walking over all of them."""
+    total = Decimal(0)
+    for member in scope.members:
+        for order in books.live_orders(AccountKey(member.user_id, member.venue, member.symbol)):
+            if order.rejection is not None and order.order_id not in books.held:
+                continue
+            counting = [leg for leg in order.legs if leg.side is Side.BUY or scope.side == "both"]
+            total += sum((leg.unfilled * leg.price for leg in counting), Decimal(0))
+    return total
+
+
 def check(books: Books, now: datetime) -> None:
     for scope_id, scope in books.scopes.items():
         whole = books.volume(scope, now)
-        assert books.room.reserved(scope_id) == whole.reserved
+        assert books.room.reserved(scope_id) == whole.reserved == walked(books, scope)
         assert books.room.counted(scope_id, now, books.ledger) == whole.counted
 
 
