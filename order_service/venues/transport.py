@@ -84,6 +84,7 @@ class HttpTransport:
         self._tls_only = tls_only
         self._max_body_bytes = max_body_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def request(
         self,
@@ -146,10 +147,10 @@ class HttpTransport:
         return RateLimited(f"http_{refusal.status}", message, until)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; whoever asks from now on is told that nothing left."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
     def _allowed(self, url: str, tls_scheme: str) -> URL:
         try:
@@ -163,6 +164,8 @@ class HttpTransport:
         return target
 
     def _pool(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise VenueNotReached("closed", "the service is ending")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),

@@ -108,6 +108,18 @@ async def test_a_refused_connection_is_not_reached() -> None:
     await transport.aclose()
 
 
+async def test_after_the_end_nothing_leaves_and_nothing_is_opened_again(
+    server: Server, transport: HttpTransport
+) -> None:
+    await transport.request("GET", server.url + "/x", headers={}, timeout_seconds=5)
+    await transport.aclose()
+    with pytest.raises(VenueNotReached, match="ending"):
+        await transport.request("POST", server.url + "/x", headers={}, body=b"b", timeout_seconds=5)
+    with pytest.raises(VenueNotReached, match="ending"):
+        await transport.connect(server.url.replace("http", "ws") + "/x")
+    assert server.arrived == ["GET /x"]
+
+
 @pytest.mark.parametrize("warm", [False, True])
 async def test_a_request_that_is_too_old_never_arrives(
     server: Server, transport: HttpTransport, warm: bool
