@@ -7,7 +7,7 @@ within the interval. Ratios are Fractions, so that 3000 USDT at 100 USDT/s are e
 import heapq
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Protocol
@@ -15,6 +15,8 @@ from typing import Protocol
 from otopilot import money
 from otopilot.money import ONE, ZERO
 from strategy_service.config import StrategyConfig, UserSettings
+from strategy_service.plan_warnings import UserFigures, needed, warnings
+from strategy_service.prices import open_sell_room
 
 _PLACES = 8  # of the expected figures; prices and quantities are exact
 
@@ -67,6 +69,7 @@ class UserPlan:
     volume: Decimal = ZERO
     fees: Decimal = ZERO
     cost: Decimal = ZERO
+    needed: Decimal = ZERO  # quote that can be bound at once, while SELLs rest
     problem: str = ""
 
 
@@ -85,6 +88,7 @@ class StrategyPlan:
     fees: Decimal
     cost: Decimal
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -118,11 +122,15 @@ def plan(
     fee_rate: Decimal,
     counted: Mapping[str, Decimal] | None = None,
     max_concurrent_users: int | None = None,
+    order_limits: tuple[int, ...] = (),
+    free: Mapping[str, Decimal] | None = None,
 ) -> StrategyPlan:
     """The expected course from here.
 
     price is the last trade's, fee_rate a fraction (0.0001 is 0.01 %) of either side, counted the
     volume each user has in the window already, max_concurrent_users the places there are.
+    order_limits are the venue's on open orders of an account (0: none), free is each user's quote
+    balance as far as it is known.
     """
     if price <= 0:
         raise ValueError(f"a plan needs a price above zero, not {money.text(price)}")
@@ -140,7 +148,32 @@ def plan(
         }
         left = sum(remaining.values(), ZERO)
         _each_its_own(able, remaining, places, serial=serial)
-    return _summary(strategy, price, left, rounds, _notes(strategy, able, left, places, serial=serial))
+    notes = _notes(strategy, able, left, places, serial=serial)
+    planned = _summary(strategy, price, left, rounds, notes)
+    return _warned(planned, strategy, price, order_limits, free or {})
+
+
+def _warned(
+    planned: StrategyPlan,
+    strategy: StrategyConfig,
+    price: Decimal,
+    order_limits: tuple[int, ...],
+    free: Mapping[str, Decimal],
+) -> StrategyPlan:
+    """With what each user needs, and what should be known beforehand."""
+    users, figures = [], []
+    for user in planned.users:
+        settings = strategy.user(user.user_id)
+        room = open_sell_room(settings, order_limits)
+        bound = needed(settings, user.buy_price, user.quantity, user.rounds, room)
+        if strategy.volume_side == "buy":
+            bound = min(bound, user.volume)  # the last round is cut
+        users.append(replace(user, needed=bound))
+        if not user.problem:
+            figures.append(
+                UserFigures(settings, sell=user.sell_price, rounds=user.rounds, room=room, needed=bound)
+            )
+    return replace(planned, users=tuple(users), warnings=warnings(strategy, figures, price, free))
 
 
 def _round(

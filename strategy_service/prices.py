@@ -5,6 +5,7 @@ buy = reference x (1 + (offset + k x step) / 100) on the tick below, sell = the 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import ROUND_FLOOR, Decimal
 
 from otopilot import money
@@ -47,7 +48,12 @@ def smallest_quantity(min_working_price: Decimal, sell: Decimal, instrument: Ins
 
 def open_sell_limit(settings: UserSettings, instrument: Instrument) -> int | None:
     """SELLs that may rest: the venue's limit less 10 %, at least 2; none when nothing limits them."""
-    limits = [limit for limit in (instrument.max_num_orders, instrument.max_num_order_lists) if limit > 0]
+    return open_sell_room(settings, (instrument.max_num_orders, instrument.max_num_order_lists))
+
+
+def open_sell_room(settings: UserSettings, venue_limits: Iterable[int]) -> int | None:
+    """The same from the venue's limits alone, of which 0 means none; the setting only lowers it."""
+    limits = [limit for limit in venue_limits if limit > 0]
     room = max(2, min(limits) * 9 // 10) if limits else None
     chosen = [limit for limit in (room, settings.max_open_sells) if limit is not None]
     return min(chosen, default=None)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from otopilot import money
-from protos import market_pb2, strategy_pb2
+from protos import market_pb2, order_pb2, strategy_pb2
 from strategy_service import plan as planning
 from strategy_service.cli import clients
 from strategy_service.cli.amounts import decimal, duration, short
@@ -77,6 +77,9 @@ def _plan(
     services: Services, strategy: StrategyConfig, price: Decimal | None, fee: Decimal | None, places: int
 ) -> planning.StrategyPlan:
     grid: planning.Grid = _NO_GRID
+    limits: tuple[int, ...] = ()
+    free: dict[str, Decimal] = {}
+    instrument: market_pb2.Instrument | None = None
     try:
         instrument = find(services, "", strategy.target_token, strategy.target_chain or "", strategy.venue)
     except CliError as error:
@@ -91,6 +94,7 @@ def _plan(
             min_notional=decimal(instrument.min_notional),
             min_quantity=decimal(instrument.min_quantity),
         )
+        limits = (instrument.max_num_orders, instrument.max_num_order_lists)
         if fee is None and instrument.buy_fee_rate:
             fee = decimal(instrument.buy_fee_rate)
         if price is None:
@@ -98,14 +102,19 @@ def _plan(
     if fee is None:
         fee = _DEFAULT_FEE
         say(f"the venue's fee is not known: reckoned with {money.text(fee)} (--fee)")
+    counted = _counted(services, strategy)
+    if instrument is not None:
+        free = _free(services, strategy, instrument)
     try:
         return planning.plan(
             strategy,
             price=price,
             instrument=grid,
             fee_rate=fee,
-            counted=_counted(services, strategy),
+            counted=counted,
             max_concurrent_users=places,
+            order_limits=limits,
+            free=free,
         )
     except ValueError as error:
         raise CliError(Exit.CONFIG, str(error)) from None
@@ -115,6 +124,27 @@ def _last_price(services: Services, instrument: market_pb2.Instrument) -> Decima
     service = services.market
     request = market_pb2.GetPriceRequest(venue=instrument.venue, symbol=instrument.symbol)
     return decimal(service.ask(service.stub.GetPrice, request).price)
+
+
+def _free(
+    services: Services, strategy: StrategyConfig, instrument: market_pb2.Instrument
+) -> dict[str, Decimal]:
+    """What each user has to buy with, as far as order_service can say."""
+    service = services.orders
+    free: dict[str, Decimal] = {}
+    for user_id in strategy.user_ids:
+        request = order_pb2.GetBalancesRequest(user_id=user_id, venue=instrument.venue)
+        try:
+            found = service.ask(service.stub.GetBalances, request).balances
+        except CliError as error:
+            if error.code is Exit.UNREACHABLE:
+                break
+            continue
+        quote = (decimal(each.free) for each in found if each.asset == instrument.quote_asset)
+        free[user_id] = next(quote, Decimal(0))
+    if len(free) < len(strategy.user_ids):
+        say("not every balance is known: what may be short is not said for those users")
+    return free
 
 
 def _counted(services: Services, strategy: StrategyConfig) -> dict[str, Decimal]:
@@ -186,6 +216,8 @@ def _print(plan: planning.StrategyPlan, strategy: StrategyConfig) -> None:
     )
     for note in plan.notes:
         print(f"  note: {note}")
+    for warning in plan.warnings:
+        print(f"  warning: {warning}")
 
 
 def _show(amount: Decimal, places: int = 2) -> str:

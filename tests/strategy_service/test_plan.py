@@ -188,3 +188,42 @@ def test_the_planned_volume_is_the_target_and_the_last_round_is_needed(
         assert user.volume_per_round <= user.amount
         assert (user.rounds - 1) * user.volume_per_round < user.volume + Decimal("0.0000001")
         assert user.rounds * user.volume_per_round >= user.volume - Decimal("0.0000001")
+
+
+def warned(config: StrategyConfig, **more: object) -> str:
+    return "\n".join(planned(config, **more).warnings)
+
+
+def test_an_interval_below_a_second_is_warned_of() -> None:
+    short = strategy("30", more="trade_interval_seconds: 0.5")
+    assert "user 1: an interval of 0.5 s is below 1 s" in warned(short)
+    assert "interval" not in warned(strategy("30"))
+
+
+def test_sells_that_rest_are_named_with_how_far_above_the_market_they_stand() -> None:
+    assert "each SELL stands 1.5 % above the market and rests" in warned(strategy("30"))
+    assert "rests" not in warned(strategy("30", more="sell_profit_percentage: -0.6"))
+    assert "rests" not in warned(strategy("30", more="sell_timeout_seconds: 30"))
+
+
+def test_more_rounds_than_room_for_open_sells_is_warned_of() -> None:
+    config = strategy("30", target="3000")
+    assert "101 rounds, but only 90 SELLs may rest" in warned(config, order_limits=(100, 0))
+    assert "may rest:" not in warned(config, order_limits=(200, 0))
+    assert "may rest:" not in warned(config)  # no limit is known
+    fewer = strategy("30", target="3000", more="max_open_sells: 7")
+    assert "only 7 SELLs may rest" in warned(fewer, order_limits=(200, 0))
+
+
+def test_a_short_balance_is_warned_of_with_what_can_be_bound_at_once() -> None:
+    config = strategy("30", "30", target="600")
+    result = planned(config, free={"1": Decimal(100), "2": Decimal(1000)})
+    (short,) = [line for line in result.warnings if "free" in line]
+    assert short.startswith("user 1: 100 USDT are free, up to 300 can be bound at once")
+    assert [round(user.needed) for user in result.users] == [300, 300]
+
+
+def test_who_cannot_trade_at_all_is_not_warned_on_top() -> None:
+    result = planned(strategy("0.01", more="trade_interval_seconds: 0.5"))
+    assert result.users[0].problem
+    assert result.warnings == ()

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from protos import market_pb2 as market
-from protos import strategy_pb2
+from protos import order_pb2, strategy_pb2
 
 GOOD = """\
 global_settings:
@@ -108,6 +108,10 @@ def test_a_plan_without_price_and_service_says_how_to_get_one(wire, good, capsys
     assert "--price" in capsys.readouterr().err
 
 
+def usdt(free):
+    return order_pb2.Balance(asset="USDT", free=free, locked="0")
+
+
 def test_a_plan_obeys_the_venues_grids_and_counts_what_is_traded_already(wire, good, koge, capsys):
     done = wire.run("plan", "koge", "--config", good)
     instrument = market.Instrument(
@@ -118,14 +122,19 @@ def test_a_plan_obeys_the_venues_grids_and_counts_what_is_traded_already(wire, g
         min_notional="0.1",
         min_quantity="0.1",
         buy_fee_rate="0.0001",
+        quote_asset="USDT",
     )
     request = wire.answer("GetInstrument", instrument)
     assert (request.token, request.chain, request.venue) == ("KOGE", "BSC", market.VENUE_ALPHA)
     wire.answer("GetPrice", market.Price(price="48.017"))
     users = [strategy_pb2.UserStatus(user_id="1", volume="1000"), strategy_pb2.UserStatus(user_id="2")]
     wire.answer("GetStrategyStatus", koge(users=users))
+    wire.answer("GetBalances", order_pb2.GetBalancesResponse(balances=[usdt("5")]))
+    wire.answer("GetBalances", None, grpc.StatusCode.NOT_FOUND, "no such user")
     assert done.result(5) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "user 1: 5 USDT are free, up to" in out
+    assert "not every balance is known" in err
     assert "2000 left" in out
     assert "48.25" in out  # 48.257085 down to the tick
 
