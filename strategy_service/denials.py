@@ -38,6 +38,9 @@ def buy_denied(turn: Turn, news: Denied) -> None:
     if news.reason == "DENIED_GUARD":
         _guarded(turn, news)
         return
+    if news.reason == "DENIED_FILTER" and turn.state.spent:
+        cycle.over(turn, RoundResult.PARTIAL)  # what is left of the round is too little, its SELL counted
+        return
     if news.reason == "USER_STOPPED":
         code = reason_of(news.metadata.get("reason_code", ""))
         condition, seconds = Condition.NEEDS_PERSON, PERSON_SECONDS

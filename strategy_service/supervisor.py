@@ -190,7 +190,16 @@ class Supervisor:
         self._table.begin(config.strategy_id, run.started_at, self._manager.config.revision)
         self._roster.runs[config.strategy_id] = run
         run.begin(resumed=False)
+        self._catch_up(run, config)
         _log.info("strategy started", strategy_id=config.strategy_id)
+
+    def _catch_up(self, run: StrategyRun, config: StrategyConfig) -> None:
+        """A reload while the run was being prepared did not know of it yet."""
+        newest = lookup.find(self._applied, config.strategy_id)
+        if newest is None:
+            self._roster.stop(run, StopMode.DRAIN)
+        elif newest != config:
+            self._change(run, newest)
 
     def _stop_others(self, kept: set[str]) -> list[str]:
         others = [run for run in self._roster.running() if run.strategy_id not in kept]

@@ -95,6 +95,17 @@ def test_a_remainder_below_the_smallest_order_ends_the_round() -> None:
     assert play.asked_buy.request_id == "s/1/2/0"
 
 
+def test_a_remainder_whose_sell_the_filters_refuse_ends_the_round() -> None:
+    play = Play()
+    play.begins()
+    miss(play, bought="0.1")
+    play.reads(last_cycle=1)
+    play.denies("DENIED_FILTER")
+    play.reads(last_cycle=1)
+    assert play.state.last_round == "partial"
+    assert play.asked_buy.request_id == "s/1/2/0"
+
+
 def test_a_partly_filled_buy_is_settled_before_anything_follows() -> None:
     play = Play()
     play.begins()

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 from strategy_service.config import StrategyConfig
 from strategy_service.state import StopMode
+from strategy_service.strategy_run import StrategyRun
 from tests.strategy_service.builders import strategy, trading
 from tests.strategy_service.conftest import Desk
 
@@ -81,3 +82,19 @@ async def test_a_start_takes_back_a_stop_that_no_loop_has_heard_of_yet(desk: Mak
     d.supervisor._table.wish_stop("s", "1", StopMode.CANCEL)
     run.restart_stopped()
     assert not d.supervisor._table.stop_wishes("s")
+
+
+async def test_a_reload_while_a_start_prepares_is_not_lost(desk: Make) -> None:
+    d = desk(quick())
+    await d.supervisor.open()
+    d.manager.reload = lambda: None
+    prepare = d.supervisor._preparation.prepare
+
+    async def slow(run: StrategyRun) -> None:
+        await prepare(run)
+        d.configure(trading(strategy("t", users=("2", "3"), target="100000"), revision="r2"))
+        d.supervisor.reload()
+
+    d.supervisor._preparation.prepare = slow  # type: ignore[method-assign]
+    await d.supervisor.start("t")
+    await d.until(lambda: len(d.orders.buys("3")) >= 1)
