@@ -106,7 +106,7 @@ class Nature:
     def _change_a_market(self) -> None:
         """For a while a market is halted, withdrawn or has other filters (28, 29, 55)."""
         sim, dice = self._sim, self._dice
-        symbol, venue, *_, step = dice.choice(MARKETS)
+        symbol, venue, *_ = dice.choice(MARKETS)
         rule: dict[str, object] = {
             "venue": venue.value,
             "symbol": symbol,
@@ -120,7 +120,6 @@ class Nature:
             [
                 {"kind": "delist"},
                 {"kind": "filters", "set": {"min_notional": "11"}},
-                {"kind": "filters", "set": {"step_size": str(Decimal(step) * 10)}},
                 *(spot_only if venue is Venue.SPOT else []),
             ]
         )

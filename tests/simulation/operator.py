@@ -103,6 +103,8 @@ class Operator:
         self, supervisor: Supervisor, strategy_id: str, change: dict[str, Decimal], without: str | None
     ) -> None:
         """Other settings for a strategy, without one of its users or with all of them."""
+        if self._sim.strategy is None or supervisor is not self._sim.strategy.supervisor:
+            return  # a machine that stood still has been replaced: its file is nobody's any more
         whole = {config.strategy_id: config for config in self._sim.scenario.strategies}
         self._strategies = tuple(
             changed(whole[strategy_id], c, change, without) if c.strategy_id == strategy_id else c
@@ -129,12 +131,14 @@ class Operator:
             self._stop_who_traded_enough(strategy)
 
     def _done(self, wish: _Wish, strategy: StrategyProcess) -> bool:
-        """Ask for it, unless that is under way; true when that is over."""
+        """Ask for it, unless that is under way; true when what comes next need not wait for it."""
+        refused = False
         if wish.of is strategy and wish.task is not None:
             if not wish.task.done():
                 return False
+            refused = wish.task.exception() is not None
             again = wish.must or self._sim.loop.time() < wish.asked_at + GIVE_UP_SECONDS
-            if wish.task.exception() is None or not again:
+            if not refused or not again:
                 self._wishes.remove(wish)
                 return True
         else:
@@ -142,7 +146,7 @@ class Operator:
             self._sim.trace.add("operator", wish.name)
         wish.of, wish.task = strategy, strategy.ask(wish.call(strategy.supervisor), wish.name)
         wish.task.add_done_callback(_seen)
-        return False
+        return refused  # what comes next may be what it waits for
 
     def _serving(self) -> StrategyProcess | None:
         strategy = self._sim.strategy

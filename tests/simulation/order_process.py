@@ -33,7 +33,7 @@ from tests.simulation.clock import SimClock
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network, SimTransport
 
-# Patience is half of every day's, and so is the lateness of what is late (profiles, nature).
+# Patience is a quarter to a half of every day's, and what is late is late in proportion (profiles, nature).
 RULES = ProofRules(
     recv_window=2.0, absence_margin=7.0, fingerprint_wait=6.0, fingerprint_gap=2.0, fingerprint_proof=True
 )
