@@ -23,6 +23,7 @@ GAP_SECONDS = 1.0  # between two answers "no such order"
 NOT_YET_SECONDS = 2.0
 _EARLY_LOOKS = (0.5, 2.0, 5.0)  # pauses before absence can be proven
 
+_Seen = tuple[LegRole, VenueOrder]  # a leg as the venue shows it
 _log = log.get("resolution")
 
 
@@ -103,22 +104,26 @@ class Resolution:
 
     async def _by_client_id(self, session: Session, order: Order, case: _Case) -> float:
         began, waited = self._look(), await self._waited(session, order)
-        facts = [(leg.role, await session.account.look_up(order, leg.role)) for leg in order.legs]
-        found = [matching.report(fact, role) for role, fact in facts if fact is not None]
-        if found:
-            words = [word for _, fact in facts if fact and (word := matching.unknown_word(fact)) is not None]
-            return await self._adopt(order, found, words)
+        looks = [(leg.role, await session.account.look_up(order, leg.role)) for leg in order.legs]
+        if seen := [(role, fact) for role, fact in looks if fact is not None]:
+            return await self._adopt_seen(order, seen)
         wait = self._rules.recv_window + self._rules.absence_margin
         if waited < wait:
             return min(_early_pause(case), wait - waited)
-        if not await self._nothing_there(session, order):
+        if not await self._nothing_to_cancel(session, order):
+            case.first_clean = None
+            return GAP_SECONDS
+        facts = await self._read(session, order)
+        if seen := self._ours(order, facts):
+            return await self._adopt_seen(order, seen)
+        if not await self._trades_explained(session, order, facts):
             case.first_clean = None
             return GAP_SECONDS
         proof = "no such order, nothing to cancel, no trade"
         return await self._clean_look(order, case, began, GAP_SECONDS, proof)
 
-    async def _nothing_there(self, session: Session, order: Order) -> bool:
-        """A cancel that finds nothing, no open order of ours, no unexplained trade since it was signed."""
+    async def _nothing_to_cancel(self, session: Session, order: Order) -> bool:
+        """Does a cancel of the working leg find nothing?"""
         latest = self._manager.books.order(order.order_id)
         if latest is None or latest.state is not OrderState.IN_DOUBT:
             return False  # it was heard of while we looked: nobody wishes it cancelled
@@ -127,12 +132,20 @@ class Resolution:
         except VenueRefused as refusal:
             if refusal.code != "not_open":
                 raise
-        else:
-            return False
-        facts = await self._read(session, order)
-        ours = {leg.client_id for leg in order.legs}
-        if any(fact.client_id in ours for fact in facts):
-            return False
+            return True
+        return False
+
+    def _ours(self, order: Order, facts: list[VenueOrder]) -> list[_Seen]:
+        """The order among what was read, also under the id that a cancel of ours gave it.
+
+        By its old id the venue may not find it any more (binance-spot 3.4).
+        """
+        books = self._manager.books
+        owned = [(matching.owner(books, order.venue, order.user_id, fact), fact) for fact in facts]
+        return [(ours[1], fact) for ours, fact in owned if ours is not None and ours[0] == order.order_id]
+
+    async def _trades_explained(self, session: Session, order: Order, facts: list[VenueOrder]) -> bool:
+        """Does every trade since it was signed belong to an order that is known?"""
         # An order that shows another client id explains its own trades: somebody trades by hand.
         explained = {fact.venue_order_id for fact in facts}
         books = self._manager.books
@@ -164,6 +177,10 @@ class Resolution:
         settled = await self._manager.learn(order.order_id, absent)
         _log.info("order in doubt is absent", order_id=order.order_id, state=settled.state)
         return 0.0
+
+    async def _adopt_seen(self, order: Order, seen: list[_Seen]) -> float:
+        words = [word for _, fact in seen if (word := matching.unknown_word(fact)) is not None]
+        return await self._adopt(order, [matching.report(fact, role) for role, fact in seen], words)
 
     async def _adopt(self, order: Order, found: list[Report], words: list[str]) -> float:
         case = self._cases.get(order.order_id)

@@ -183,6 +183,29 @@ async def test_a_wish_is_sent_although_its_caller_went_away_during_the_commit(tm
 
 
 @virtual
+async def test_an_order_in_doubt_that_our_cancel_ended_under_its_own_id_is_not_absent(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue(), beat=3600) as desk:
+        await desk.add("1")
+        account = desk.account()
+        account.silent = True
+        account.failing["look_up"] = DOWN
+        account.placements.append(answer_lost)
+        order = await desk.place()
+        row = account.row(order)
+        account.fill(row, "0.2")
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "stop")
+        await desk.sleep(3)
+        assert row.status is LegStatus.CANCELED
+        for each in account.rows.values():
+            each.client_id = f"o{order.order_id}c"  # the id it was placed with finds it no more
+        account.failing.clear()
+        await desk.sleep(40)
+        ended = desk.order(order)
+        assert ended.state is OrderState.CANCELED
+        assert ended.working.filled_quantity == Decimal("0.2")
+
+
+@virtual
 async def test_with_a_journal_that_cannot_be_written_a_cancel_is_still_sent(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1")
