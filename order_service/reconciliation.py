@@ -107,7 +107,8 @@ class Reconciliation:
         return max(FIRST_MOMENT, needed - BEFORE_WINDOW), needed
 
     async def _sweep_symbol(self, session: Session, account: AccountKey) -> None:
-        began = self._clock.now()
+        # What is read next time is told by the venue's clock, and ours may be ahead of it (reliability 8).
+        began = min(self._clock.now(), await session.port.time())
         since, covered = self._since(account)
         instrument = await session.port.instrument(account.symbol)
         session.budget.adopt(session.port.told_limits())

@@ -12,7 +12,8 @@ import pytest
 
 from order_service.denied import Denied
 from order_service.venues.port import Placed, RateLimited, VenueSilent
-from otopilot.order import LegRole, Order, OrderState
+from otopilot.instrument import Side
+from otopilot.order import LegRole, Order, OrderState, ScopeId
 from tests.order_service.behaviours import answer_lost, late, request_lost
 from tests.order_service.desk import HOLD, RULES, Desk, alpha_venue, spot_venue
 from tests.order_service.fakes import FakeAccount, FakeVenue, accepted
@@ -140,6 +141,24 @@ async def test_a_service_ahead_of_the_venue_looks_for_trades_from_the_signature_
         account.failing.clear()
         await desk.sleep(60)
         assert not absent(desk.order(order))
+
+
+@virtual
+async def test_a_service_ahead_of_the_venue_counts_what_was_traded_by_hand_between_two_sweeps(
+    tmp_path: Path,
+) -> None:
+    """By its clock nothing that the venue makes is new: what it does not read, it would buy again."""
+    venue, clock = spot_venue(), SettableClock()
+    clock.set(600)
+    async with desk_of(tmp_path, venue, clock) as desk:
+        await desk.add("1")
+        account = desk.account()
+        account.silent = True
+        await desk.sleep(60)
+        account.fill(account.foreign(Side.BUY, "47", "1"))
+        await desk.sleep(60)
+        scope = desk.journal.books.scopes[ScopeId("s")]
+        assert desk.journal.books.volume(scope, clock.now()).counted == 47
 
 
 @virtual
