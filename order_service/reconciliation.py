@@ -7,6 +7,7 @@ is counted as foreign and never touched. "Could not be read" is unknown, never z
 from collections import defaultdict
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from order_service import fingerprint, matching
 from order_service.care import Care
@@ -41,8 +42,17 @@ from otopilot.order import (
 # Histories go by an order's creation: one made before the window may trade inside it.
 BEFORE_WINDOW = timedelta(days=1)
 OVERLAP = timedelta(seconds=60)
+# An order of somebody else's that left the book and is in no history for that long has no trades to count.
+SOUGHT_FOR = timedelta(minutes=10)
 
 _log = log.get("reconciliation")
+
+
+class _Seen(NamedTuple):
+    """An order of somebody else's on the book."""
+
+    created_at: datetime
+    at: datetime  # of the last sweep that saw it
 
 
 class Reconciliation:
@@ -60,9 +70,8 @@ class Reconciliation:
         self._foreign_read: dict[AccountKey, dict[VenueOrderId, Decimal]] = {}
         # The sweeps of this process read on from here, however old an open foreign order is ...
         self._read_until: dict[AccountKey, Cursor] = {}
-        # ... and ask for one that has ended since by its id, until its trades must have come.
-        self._foreign_open: dict[AccountKey, frozenset[VenueOrderId]] = {}
-        self._foreign_gone: dict[AccountKey, dict[VenueOrderId, datetime]] = defaultdict(dict)
+        # ... and once more from the creation of one that has left the book since, until history shows it.
+        self._foreign_open: dict[AccountKey, dict[VenueOrderId, _Seen]] = {}
         self._held_until: dict[OrderId, float] = {}  # by the monotonic clock: the time of day can be set
         manager.on_change(self._note_hold)
 
@@ -117,9 +126,9 @@ class Reconciliation:
         facts = {fact.venue_order_id: fact for fact in opened}
         for fact in history:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
+        await self._find_the_gone(session, account, facts)
         foreign = await self._sort_out(session, account, list(facts.values()))
         rows, read = await self._foreign_rows(session, account, foreign)
-        rows += await self._rows_of_the_gone(session, account, facts)
         await self._ask_for_the_missing(session, account, facts)
         behind = [fact for fact in foreign if fact.executed_quantity > read[fact.venue_order_id]]
         # Ours are asked for singly; what is open or unread of somebody else's must be in the next history.
@@ -141,7 +150,11 @@ class Reconciliation:
 
         def then(_: None) -> None:
             self._foreign_read[account] = read
-            self._foreign_open[account] = frozenset(f.venue_order_id for f in foreign if not _ended(f))
+            still_sought = self._foreign_open.get(account, {}).items()
+            self._foreign_open[account] = {
+                **{place: seen for place, seen in still_sought if place not in facts},
+                **{f.venue_order_id: _Seen(f.created_at, began) for f in foreign if not _ended(f)},
+            }
             unread = min((fact.created_at for fact in behind), default=began)
             self._read_until[account] = Cursor(covered, min(unread, began - OVERLAP))
 
@@ -248,22 +261,24 @@ class Reconciliation:
                 read[place] = sum((trade.quantity for trade in trades), ZERO)
         return rows, read
 
-    async def _rows_of_the_gone(
+    async def _find_the_gone(
         self, session: Session, account: AccountKey, facts: dict[VenueOrderId, VenueOrder]
-    ) -> list[LedgerRow]:
-        """Trades of foreign orders that were open at the last sweep and are in no list now.
+    ) -> None:
+        """Add foreign orders that were open at the last sweep and are in neither list now.
 
-        They ended meanwhile, and were made before what is read anew: no history shows them.
+        They ended meanwhile, and were made before what is read anew: a longer history shows them.
         """
-        now, gone = self._clock.now(), self._foreign_gone[account]
-        for place in self._foreign_open.get(account, frozenset()) - facts.keys():
-            gone.setdefault(place, now + OVERLAP)
-        rows = []
-        for place in sorted(gone):
-            for trade in await session.account.at(Priority.SWEEP).trades_of(account.symbol, place):
-                rows.append(await self._foreign_row(account, trade))
-        self._foreign_gone[account] = {place: until for place, until in gone.items() if until > now}
-        return rows
+        known = self._foreign_open.get(account, {})
+        gone = {place: seen for place, seen in known.items() if place not in facts}
+        if not gone:
+            return
+        since = min(seen.created_at for seen in gone.values())
+        for fact in await session.account.at(Priority.SWEEP).order_history(account.symbol, since):
+            facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
+        for place, seen in gone.items():
+            if place not in facts and self._clock.now() - seen.at > SOUGHT_FOR:
+                _log.warning("foreign order vanished", user=account.user_id, venue_order_id=place)
+                del known[place]
 
     async def _foreign_row(self, account: AccountKey, trade: Trade) -> LedgerRow:
         value = await fee_value(self._sessions, account.venue, account.symbol, trade)
