@@ -179,7 +179,9 @@ ADVICE: dict[Reason, Advice] = {
         "another strategy service or executor places for these accounts",
         "stop that one, then start the strategy here again",
     ),
-    Reason.NO_CREDENTIAL: Advice("no credential is stored for this user and venue", "otopilot users add"),
+    Reason.NO_CREDENTIAL: Advice(
+        "no credential is stored for this user and venue", "otopilot users add; on paper with --paper"
+    ),
     Reason.AUTH_EXPIRED: Advice(
         "the venue does not accept the credential any more", "otopilot users add with a fresh one"
     ),
