@@ -209,7 +209,7 @@ ADVICE: dict[Reason, Advice] = {
         "an order with our mark is open that the journal does not know, as after a restored backup", _LOOK
     ),
     Reason.OTHER_WORLD: Advice(
-        "the paper exchange is another world than the journal's",
+        "the exchange is another world than the journal's: another paper one, a test venue, the real one",
         "start with the data directory that belongs to it, or with --new-world",
     ),
     Reason.CRASHED_OFTEN: Advice(
