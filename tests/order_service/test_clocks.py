@@ -251,3 +251,24 @@ async def test_a_clock_set_forward_ends_no_ban_and_one_set_back_prolongs_none(tm
         clock.set(-7200)
         await desk.sleep(51)
         assert budget.closed_until() is None
+
+
+@virtual
+@pytest.mark.parametrize("ended", [False, True])
+async def test_with_our_clock_ahead_no_fingerprint_is_proven_absent_while_the_order_is_there(
+    tmp_path: Path, ended: bool
+) -> None:
+    clock = SettableClock()
+    async with desk_of(tmp_path, alpha_venue(), clock) as desk:
+        await desk.add("1")
+        clock.set(10)
+        account = desk.account()
+        account.silent = True
+        account.placements.append(answer_lost)
+        order = await desk.place()
+        if ended:
+            account.fill(next(iter(account.rows.values())))
+        await desk.sleep(60)
+        assert not absent(desk.order(order))
+        with pytest.raises(Denied):
+            await desk.place(cycle=2)
