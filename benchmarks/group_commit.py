@@ -142,7 +142,7 @@ def circumstances(symbol: str) -> Circumstances:
     return Circumstances(
         instrument=instrument,
         fees=FeeRates(buy=Decimal("0.0001"), sell=Decimal("0.0001")),
-        last_price=Decimal("48.01706542"),
+        band_price=Decimal("48.01706542"),
         free_quote=Decimal(10**6),
         free_quote_at=datetime.now(UTC),
         has_client_ids=False,

@@ -73,8 +73,9 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     instrument: Instrument
     fees: FeeRates
-    last_price: Decimal
+    band_price: Decimal | None  # what the venue measures its price bands from; none: not known
     free_quote: Decimal
     free_quote_at: datetime
+    held_base: Decimal | None = None  # free or locked, with the same read; none: not known
     has_client_ids: bool
     ahead: timedelta = timedelta()  # the venue's clock, of ours

@@ -10,6 +10,7 @@ from order_service.denied import Denied, Kind
 from order_service.sessions import Session, Sessions
 from order_service.venues.port import CredentialRefused, VenueError
 from otopilot.clock import Clock
+from otopilot.money import ZERO
 
 
 async def read(sessions: Sessions, session: Session, ask: Ask, clock: Clock) -> Circumstances:
@@ -37,13 +38,14 @@ async def _read(session: Session, ask: Ask, clock: Clock) -> Circumstances:
     await port.ready()
     # Of any age: whoever sweeps reads the rules anew, and no placement waits for that.
     instrument = await port.known_instrument(ask.symbol)
-    free, read_at = await session.free(instrument.quote_asset, at_least=ask.quantity * ask.price)
+    funds = await session.funds(instrument.quote_asset, at_least=ask.quantity * ask.price)
     return Circumstances(
         instrument=instrument,
         fees=await session.fees(ask.symbol),
-        last_price=await port.last_price(ask.symbol),
-        free_quote=free,
-        free_quote_at=read_at,
+        band_price=await port.band_price(ask.symbol),
+        free_quote=funds.free.get(instrument.quote_asset, ZERO),
+        free_quote_at=funds.read_at,
+        held_base=funds.held.get(instrument.base_asset, ZERO),
         has_client_ids=port.has_client_ids,
         ahead=await port.time() - clock.now(),
     )

@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from otopilot.instrument import Side, Venue
+from otopilot.money import ZERO
 from otopilot.order import OVER, Order, OrderState, UserId
 
 Market = tuple[Venue, str]  # a venue's symbol
@@ -20,6 +21,8 @@ class Claim(msgspec.Struct, frozen=True):
     bid: Decimal | None
     ask: Decimal | None
     passing: bool = False  # its BUY is merely in flight: it fills, or is cancelled in a moment
+    unfilled: Decimal = ZERO  # of a foreign order, which is in no books of ours but these
+    list_id: str | None = None  # of a foreign order
 
     def conflicts(self, other: "Claim") -> bool:
         """Could the two trade with each other?"""

@@ -8,7 +8,7 @@ re-priced bars its new price too; and whoever waits holds others back as tickets
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -117,10 +117,20 @@ class Guard:
                 self.set_foreign(market, user_id, claims)
         self.tickets, self.counters = other.tickets, other.counters
 
+    def foreign_of(self, market: Market, user_id: UserId) -> Sequence[Claim]:
+        """Open orders of the account that are not ours, as far as seen."""
+        users = self._foreign.get(market)
+        return users.get(user_id, ()) if users else ()
+
+    def foreign_markets(self, venue: Venue, user_id: UserId) -> list[Market]:
+        """Where the user has such orders."""
+        return [
+            market for market, users in self._foreign.items() if market[0] is venue and users.get(user_id)
+        ]
+
     def foreign_sells(self, market: Market, user_id: UserId) -> int:
         """Open SELLs of the account that are not ours, as far as seen."""
-        claims = self._foreign[market].get(user_id, ())
-        return sum(claim.ask is not None for claim in claims)
+        return sum(claim.ask is not None for claim in self.foreign_of(market, user_id))
 
     def foreign_count(self) -> int:
         """Open orders of managed accounts that are not ours, as far as seen."""

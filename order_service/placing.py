@@ -5,6 +5,7 @@ guard, fingerprint and volume scope are decided together over all users and proc
 (architecture 5.2). It denies, or inserts the order as SUBMITTING; it never does a part of that.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,10 +17,11 @@ from order_service.books import Books
 from order_service.denied import Denied, Kind
 from order_service.fingerprint import MOST_TICKS, Fingerprint, NoneFree
 from order_service.guard import Blocked, Verdict
+from order_service.standing import standing_with
 from order_service.transaction import Transaction
 from order_service.venues.port import FeeRates
 from otopilot import money
-from otopilot.instrument import Instrument, InstrumentStatus, Side
+from otopilot.instrument import Instrument, InstrumentStatus, Side, Violation
 from otopilot.money import ZERO
 from otopilot.order import (
     Leg,
@@ -83,6 +85,7 @@ def _admit(
     _check_status(known.instrument)
     _check_filters(ask.side, ask.price, ask.quantity, known)
     _check_room(tx.books, ask)
+    _check_standing(tx.books, ask, known)
     _check_funds(tx.books, ask, known)
     got = _pass_guard(tx.books, ask, known, now)
     order = _build(ask, known, order_id, now, got.bid, got.ask)
@@ -132,11 +135,23 @@ def _check_status(instrument: Instrument) -> None:
 
 
 def _check_filters(side: Side, price: Decimal, quantity: Decimal, known: Circumstances) -> None:
-    found = known.instrument.violations(side, price, quantity, known.last_price)
+    found = known.instrument.violations(side, price, quantity, known.band_price)
     if found:
-        story = "; ".join(f"{violation.filter}: {violation.message}" for violation in found)
-        message = f"{known.instrument.symbol} {side}: {story}"
+        message = _story(known.instrument, side, found)
         raise Denied(Kind.BAD_ARGUMENT, "DENIED_FILTER", message, filter=found[0].filter)
+
+
+def _check_standing(books: Books, ask: Ask, known: Circumstances) -> None:
+    """Nothing beyond what the account may have open or hold (binance-spot 2.3)."""
+    found = known.instrument.standing_violations(standing_with(books, ask, known))
+    if found:
+        message = _story(known.instrument, ask.side, found)
+        raise _precondition("DENIED_FILTER", message, filter=found[0].filter)
+
+
+def _story(instrument: Instrument, side: Side, found: Sequence[Violation]) -> str:
+    story = "; ".join(f"{violation.filter}: {violation.message}" for violation in found)
+    return f"{instrument.symbol} {side}: {story}"
 
 
 def _check_room(books: Books, ask: Ask) -> None:

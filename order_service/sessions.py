@@ -54,7 +54,7 @@ class Session:
     in_known_world: bool = False  # since its stream last came or went (worlds.py)
     tried: bool = False  # the credential was accepted at least once
     _fees: dict[str, tuple[float, FeeRates]] = field(default_factory=dict)
-    _balances: "_Balances | None" = None
+    _balances: "Funds | None" = None
     _changes: int = 0  # of balances, as far as heard
 
     @property
@@ -99,20 +99,22 @@ class Session:
             self._fees[symbol] = known
         return known[1]
 
-    async def free(self, asset: str, *, at_least: Decimal) -> tuple[Decimal, datetime]:
-        """What is free of an asset and when that was read; read again when it is old or seems too little."""
+    async def funds(self, asset: str, *, at_least: Decimal) -> "Funds":
+        """The balances; read again when they are old or there seems too little of the asset."""
         known = self._balances
         age = self.clock.monotonic() - known.read if known else BALANCES_FOR + 1
         little = known is not None and known.free.get(asset, ZERO) < at_least
         if known is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
             known = await self._read_balances()
-        return known.free.get(asset, ZERO), known.read_at
+        return known
 
-    async def _read_balances(self) -> "_Balances":
+    async def _read_balances(self) -> "Funds":
         await self.budget.wait_open(Priority.PLACE)
         changes, read, read_at = self._changes, self.clock.monotonic(), self.clock.now()
         balances = await self.account.at(Priority.PLACE).balances()
-        found = _Balances({balance.asset: balance.free for balance in balances}, read, read_at)
+        free = {balance.asset: balance.free for balance in balances}
+        held = {balance.asset: balance.free + balance.locked for balance in balances}
+        found = Funds(free, held, read, read_at)
         # What changed while they were read may not be in them: they serve this once.
         self._balances = found if self._changes == changes else None
         return found
@@ -123,10 +125,11 @@ class Session:
         self._changes += 1
 
 
-class _Balances(NamedTuple):
-    """What was free, and when the reading began: by a clock that nobody sets, and by the time of day."""
+class Funds(NamedTuple):
+    """What there was, and when the reading began: by a clock that nobody sets, and by the time of day."""
 
     free: dict[str, Decimal]
+    held: dict[str, Decimal]  # free or locked
     read: float
     read_at: datetime
 
@@ -162,7 +165,7 @@ class Sessions:
                 Kind.NOT_FOUND,
                 "UNKNOWN_USER",
                 f"user {user_id} has no credential for {venue}: add one with "
-                f"`otopilot users add {user_id} --venue {venue}`, on paper with --paper",
+                f"`otopilot users add {user_id} --venue {venue}`",
                 user_id=user_id,
             )
         return session

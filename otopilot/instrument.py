@@ -47,6 +47,16 @@ class Violation(msgspec.Struct, frozen=True):
     message: str
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account would have open and hold with a new order, as far as known."""
+
+    orders: int = 0  # on the symbol, legs that wait for their trigger included
+    lists: int = 0
+    every_order: int = 0  # on all symbols of the venue
+    every_list: int = 0
+    position: Decimal | None = None  # base held, free or locked, and still to be bought; none: not known
+
+
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """One trading symbol of a venue. Prices in quote per base, quantities in base."""
 
@@ -71,12 +81,21 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     ask_multiplier_up: Decimal | None = None
     max_num_orders: int = 0
     max_num_order_lists: int = 0
+    exchange_max_num_orders: int = 0
+    exchange_max_num_order_lists: int = 0
+    max_position: Decimal | None = None
     oto_allowed: bool = True
     opo_allowed: bool = False
     base_precision: int = 8
     quote_precision: int = 8
     buy_fee_rate: Decimal | None = None  # a fraction, taken from the base received
     sell_fee_rate: Decimal | None = None  # a fraction, taken from the quote received
+
+    @property
+    def has_price_band(self) -> bool:
+        """Is a price measured from one that the venue knows?"""
+        parts = (self.bid_multiplier_down, self.bid_multiplier_up)
+        return any(part is not None for part in (*parts, self.ask_multiplier_down, self.ask_multiplier_up))
 
     def round_price(self, side: Side, price: Decimal) -> Decimal:
         """On the tick grid: a BUY down, a SELL up."""
@@ -108,7 +127,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def violations(
         self, side: Side, price: Decimal, quantity: Decimal, reference: Decimal | None = None
     ) -> list[Violation]:
-        """Every filter the order would break; `reference` is the last price, for the price band."""
+        """Every filter the order would break; `reference` is what the venue measures its price band from.
+
+        Without one the band is left to the venue.
+        """
         found = self._price_violations(side, price, reference)
         if quantity <= 0 or quantity < self.min_quantity:
             found.append(_violation("LOT_SIZE", "quantity", quantity, "below", self.min_quantity))
@@ -121,6 +143,29 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
             found.append(_violation("NOTIONAL", "notional", notional, "below", self.min_notional))
         if self.max_notional is not None and notional > self.max_notional:
             found.append(_violation("NOTIONAL", "notional", notional, "above", self.max_notional))
+        return found
+
+    def standing_violations(self, standing: Standing) -> list[Violation]:
+        """Every count or position that the account would exceed; a limit of 0 is none."""
+        counts = (
+            ("MAX_NUM_ORDERS", "open orders", standing.orders, self.max_num_orders),
+            ("MAX_NUM_ORDER_LISTS", "open lists", standing.lists, self.max_num_order_lists),
+            ("EXCHANGE_MAX_NUM_ORDERS", "open orders", standing.every_order, self.exchange_max_num_orders),
+            (
+                "EXCHANGE_MAX_NUM_ORDER_LISTS",
+                "open lists",
+                standing.every_list,
+                self.exchange_max_num_order_lists,
+            ),
+        )
+        found = [
+            _violation(name, what, Decimal(count), "above", Decimal(limit))
+            for name, what, count, limit in counts
+            if count > limit > 0
+        ]
+        position, limit = standing.position, self.max_position
+        if position is not None and limit is not None and position > limit:
+            found.append(_violation("MAX_POSITION", "position", position, "above", limit))
         return found
 
     def _price_violations(self, side: Side, price: Decimal, reference: Decimal | None) -> list[Violation]:

@@ -138,6 +138,10 @@ class AlphaVenue:
             self._prices[symbol] = Kept(self.clock, PRICE_SECONDS, read, keep_last=False)
         return await self._prices[symbol].get()
 
+    async def band_price(self, symbol: str) -> Decimal | None:
+        """The last price: Alpha tells nobody what it takes, and its bands are wide (binance-alpha 1.2)."""
+        return await self.last_price(symbol)
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()

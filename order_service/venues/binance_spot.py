@@ -27,6 +27,7 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import HALTED_SECONDS, Kept, before_sending, read_world
+from order_service.venues.spot_band import BandPrices
 from order_service.venues.spot_calls import SpotCalls
 from order_service.venues.spot_rest import SpotRest
 from order_service.venues.spot_rules import CANCEL, STATUS, Rules, placement, rules
@@ -78,6 +79,7 @@ class SpotVenue:
         self._world = world
         self._rules: dict[str, Kept[Rules]] = {}
         self._prices: dict[str, Kept[Decimal]] = {}
+        self._bands = BandPrices(self.rest, clock)
         self._told_limits: Limits | None = None
 
     @property
@@ -145,6 +147,13 @@ class SpotVenue:
 
         kept = Kept(self.clock, PRICE_SECONDS, read, keep_last=False)
         return await _bounded(self._prices).setdefault(symbol, kept).get()
+
+    async def band_price(self, symbol: str) -> Decimal | None:
+        """What its price bands are measured from; never waits longer than BAND_WITHIN_SECONDS."""
+        known = await self.known_rules(symbol)
+        if not known.instrument.has_price_band:
+            return None
+        return await self._bands.get(symbol, known.band_minutes)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -298,6 +298,10 @@ class VenuePort(Protocol):
         """Price of the last trade, cached for a second."""
         ...
 
+    async def band_price(self, symbol: str) -> Decimal | None:
+        """What the venue measures its price bands from, a few seconds old at most; none: not known."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

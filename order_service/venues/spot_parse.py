@@ -18,6 +18,7 @@ from order_service.venues.fields import (
     moment_of,
     not_negative_of,
     number_of,
+    positive_of,
     row_of,
     rows_of,
     text_of,
@@ -150,6 +151,17 @@ def fee_rates(answer: Any) -> FeeRates:
 def last_price(answer: Any) -> Decimal:
     """The price of ticker/price."""
     return above_zero_of(row_of(answer, "ticker"), "price")
+
+
+def reference_price(answer: Any) -> Decimal | None:
+    """The price of referencePrice; none where the symbol has none now (binance-spot 2.1)."""
+    return positive_of(row_of(answer, "reference"), "referencePrice")
+
+
+def average_price(answer: Any, minutes: int) -> Decimal | None:
+    """The price of avgPrice; none where nothing traded, or it is of other minutes than asked about."""
+    row = row_of(answer, "average")
+    return positive_of(row, "price") if whole_of(row, "mins") == minutes else None
 
 
 def server_time_ms(answer: Any) -> int:

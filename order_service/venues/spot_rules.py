@@ -50,6 +50,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     instrument: Instrument
     expire_taker: bool  # may orders ask for self-trade prevention EXPIRE_TAKER?
+    band_minutes: int | None = None  # of the price bands' average; none where their filters do not agree
 
 
 def placement(order: Order, rules: Rules) -> tuple[Call, Params]:
@@ -93,10 +94,13 @@ def _leg_params(prefix: str, leg: Leg) -> Params:
 
 def rules(answer: Any, symbol: str) -> Rules:
     """The symbol's entry of exchange info (binance-spot 2.2, 2.3)."""
-    for row in rows_of(row_of(answer, "exchangeInfo").get("symbols"), "symbols"):
+    info = row_of(answer, "exchangeInfo")
+    for row in rows_of(info.get("symbols"), "symbols"):
         if row.get("symbol") == symbol:
             modes = row.get("allowedSelfTradePreventionModes")
-            return Rules(_instrument(row), isinstance(modes, list) and "EXPIRE_TAKER" in modes)
+            instrument = _instrument(row, _filters(info.get("exchangeFilters") or []))
+            takes = isinstance(modes, list) and "EXPIRE_TAKER" in modes
+            return Rules(instrument, takes, _band_minutes(_filters(row.get("filters"))))
     raise VenueRefused("unknown_symbol", f"Spot does not list {symbol}")
 
 
@@ -116,8 +120,20 @@ def _strictest(
     return pick((value for value in found if value > 0), default=None)
 
 
-def _instrument(row: Row) -> Instrument:
-    filters: Mapping[str, Row] = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
+def _filters(rows: Any) -> Mapping[str, Row]:
+    return {text_of(row, "filterType"): row for row in rows_of(rows, "filters")}
+
+
+def _band_minutes(filters: Mapping[str, Row]) -> int | None:
+    """Over how many minutes the venue averages; none where that is not one number."""
+    bands = [filters[name] for name in ("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE") if name in filters]
+    told = {whole_of(band, "avgPriceMins", -1) for band in bands}
+    minutes = told.pop() if len(told) == 1 else -1
+    return minutes if minutes >= 0 else None
+
+
+def _instrument(row: Row, everywhere: Mapping[str, Row]) -> Instrument:
+    filters = _filters(row.get("filters"))
     price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
     base, symbol = id_of(row, "baseAsset"), id_of(row, "symbol")
     least = {"NOTIONAL": "minNotional", "MIN_NOTIONAL": "minNotional"}
@@ -149,6 +165,11 @@ def _instrument(row: Row) -> Instrument:
         ask_multiplier_up=_strictest(filters, band("ask", "Up"), min),
         max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
         max_num_order_lists=whole_of(filters.get("MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0),
+        exchange_max_num_orders=whole_of(everywhere.get("EXCHANGE_MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
+        exchange_max_num_order_lists=whole_of(
+            everywhere.get("EXCHANGE_MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0
+        ),
+        max_position=positive_of(filters.get("MAX_POSITION", {}), "maxPosition"),
         oto_allowed=row.get("otoAllowed") is True,
         opo_allowed=row.get("otoAllowed") is True and row.get("opoAllowed") is True,
         base_precision=base_precision,

@@ -143,6 +143,9 @@ async def test_the_world_the_rules_and_the_price_are_read(desk: Desk) -> None:
     assert (rules.tick_size, rules.step_size) == (Decimal("0.01"), Decimal("0.001"))
     assert (rules.min_notional, rules.max_num_order_lists) == (Decimal(5), 20)
     assert abs(await desk.spot.last_price(BNB) - 800) < 1
+    band_price = await desk.spot.band_price(BNB)  # no reference price, avgPriceMins 0 (binance-spot 2.3)
+    assert band_price is not None
+    assert abs(band_price - 800) < 1
     with pytest.raises(VenueRefused) as refused:
         await desk.spot.instrument("ALPHA_22USDT")
     assert refused.value.code == "unknown_symbol"

@@ -319,6 +319,7 @@ class FakeVenue:
         self.world_takes = 0.0  # seconds to tell it
         self.accounts: dict[str, FakeAccount] = {}
         self.delay = 0.0
+        self.band_unknown = False
         self.clock_unknown = False
         self.ahead = timedelta()  # of the service's clock
         self.rules_take = 0.0  # seconds that reading them anew takes
@@ -379,6 +380,11 @@ class FakeVenue:
         if symbol != KOGE:
             raise VenueRefused("unknown_symbol", f"{symbol} is not listed")
         return self.price
+
+    async def band_price(self, symbol: str) -> Decimal | None:
+        """The last price, or that it is not known."""
+        price = await self.last_price(symbol)
+        return None if self.band_unknown else price
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -72,14 +72,14 @@ async def test_what_changes_while_balances_are_read_makes_the_next_placement_rea
         await desk.add("1")
         session, account = desk.session(), desk.account()
         session.forget_balances()
-        reading = asyncio.create_task(session.free("USDT", at_least=Decimal(1)))
+        reading = asyncio.create_task(session.funds("USDT", at_least=Decimal(1)))
         while not account.calls["balances"]:
             await asyncio.sleep(0)
         session.forget_balances()  # pushed while the answer travels
         await reading
-        await session.free("USDT", at_least=Decimal(1))
+        await session.funds("USDT", at_least=Decimal(1))
         assert account.calls["balances"] == 2
-        await session.free("USDT", at_least=Decimal(1))
+        await session.funds("USDT", at_least=Decimal(1))
         assert account.calls["balances"] == 2
 
 

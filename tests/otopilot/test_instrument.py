@@ -117,12 +117,12 @@ def test_a_filter_that_would_be_broken_is_named(name: str) -> None:
         (Side.SELL, "200.01", False),
     ],
 )
-def test_each_side_has_its_band_around_the_last_price(side: Side, price: str, passes: bool) -> None:
+def test_each_side_has_its_band_around_the_venues_price(side: Side, price: str, passes: bool) -> None:
     found = instrument(**BANDS).violations(side, D(price), D(1), reference=D(100))
     assert [violation.filter for violation in found] == ([] if passes else ["PERCENT_PRICE"])
 
 
-def test_without_a_last_price_no_band_is_checked() -> None:
+def test_without_the_venues_price_no_band_is_checked() -> None:
     assert instrument(**BANDS).violations(Side.BUY, D(500), D(1)) == []
 
 

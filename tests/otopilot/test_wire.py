@@ -77,6 +77,7 @@ INSTRUMENTS = built(
     status=st.sampled_from(InstrumentStatus),
     max_num_orders=COUNTS,
     max_num_order_lists=COUNTS,
+    max_position=st.none(),  # checked by whoever reads it from the venue, and told to nobody
     oto_allowed=st.booleans(),
     opo_allowed=st.booleans(),
 )

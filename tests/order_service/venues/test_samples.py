@@ -184,6 +184,7 @@ SPOT_READ: dict[str, Reader] = {
     "rest_error_cancel_restrictions_not_met": fails(VenueRefused, "not_open"),
     "rest_error_catalogue": catalogue,
     "rest_error_order_archived": fails(VenueRefused, "-2026"),
+    "rest_avg_price": lambda a: spot.average_price(a, 5),
     "rest_my_trades": spot.trades,
     "rest_open_orders": orders,
     "rest_order_cancel": an_order,
@@ -198,6 +199,9 @@ SPOT_READ: dict[str, Reader] = {
     "rest_order_result": placed,
     "rest_orderlist_opo": placed,
     "rest_orderlist_oto": placed,
+    "rest_reference_price": spot.reference_price,
+    "rest_reference_price_never_set_error": fails(VenueRefused, "-2043"),
+    "rest_reference_price_null": lambda a: spot.reference_price(a) is None,
     "rest_ticker_price_one": spot.last_price,
     "rest_time": spot.server_time_ms,
     "synthetic_rest_orderlist_oto_fok_unfilled": placed,
@@ -250,9 +254,8 @@ MARKET_READ: dict[str, Reader] = {
 
 # What no adapter asks for or hears. The paper exchange answers many of them, in the same shape.
 SPOT_NOT_READ = {
-    *("rest_avg_price", "rest_book_ticker_many", "rest_book_ticker_one", "rest_depth", "rest_klines"),
+    *("rest_book_ticker_many", "rest_book_ticker_one", "rest_depth", "rest_klines"),
     *("rest_ticker_24hr_full", "rest_ticker_24hr_mini", "rest_trades", "rest_ping"),
-    *("rest_reference_price", "rest_reference_price_null", "rest_reference_price_never_set_error"),
     *("rest_cancel_all_open_orders", "rest_cancel_replace_success", "rest_error_cancel_restrictions_invalid"),
     *("rest_cancel_replace_400_both_failed", "rest_cancel_replace_400_cancel_failed_stop"),
     *("rest_cancel_replace_409_cancel_failed_allow", "rest_cancel_replace_409_new_failed"),
