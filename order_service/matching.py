@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 
+from order_service import fingerprint
 from order_service.books import Books
 from order_service.fingerprint import Fingerprint
 from order_service.ledger import AccountKey
@@ -100,13 +101,29 @@ def says_more(order: Order, news: Report) -> bool:
     return other or leg.after(news) != leg or (order.list_id is None and news.list_id is not None)
 
 
-def may_be(order: Order, fact: VenueOrder) -> bool:
-    """Has the fact the order's fingerprint, and was it made since the order was signed?"""
+def resembles(order: Order, fact: VenueOrder) -> bool:
+    """Has the fact the order's fingerprint?"""
     wanted_role = LegRole.WORKING if order.pending is not None else None
     working = order.working
     wanted = (order.symbol, working.side, working.price, working.quantity, wanted_role)
-    same = (fact.symbol, fact.side, fact.price, fact.quantity, fact.role) == wanted
-    return same and fact.created_at >= order.submitted_at - LOOK_BACK
+    return (fact.symbol, fact.side, fact.price, fact.quantity, fact.role) == wanted
+
+
+def may_be(order: Order, fact: VenueOrder) -> bool:
+    """Has the fact the order's fingerprint, and was it made since the order was signed?"""
+    return resembles(order, fact) and fact.created_at >= order.submitted_at - LOOK_BACK
+
+
+def older_twin(books: Books, order: Order, facts: Iterable[VenueOrder]) -> VenueOrder | None:
+    """An order that nobody owns, of the same fingerprint, by its stamp made before ours was signed.
+
+    A stranger's, or ours with our clock ahead of the venue's: nothing here can tell them apart.
+    """
+    for fact in facts:
+        recent = fact.created_at >= order.submitted_at - fingerprint.MEMORY
+        if recent and resembles(order, fact) and owner(books, order.venue, order.user_id, fact) is None:
+            return fact
+    return None
 
 
 def find_by_fingerprint(books: Books, order: Order, facts: Iterable[VenueOrder]) -> list[Report]:

@@ -126,7 +126,7 @@ class Reconciliation:
         facts = {fact.venue_order_id: fact for fact in opened}
         for fact in history:
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
-        await self._find_the_gone(session, account, facts)
+        await self._find_the_gone(session, account, facts, began)
         foreign = await self._sort_out(session, account, list(facts.values()))
         rows, read = await self._foreign_rows(session, account, foreign)
         await self._ask_for_the_missing(session, account, facts)
@@ -262,7 +262,7 @@ class Reconciliation:
         return rows, read
 
     async def _find_the_gone(
-        self, session: Session, account: AccountKey, facts: dict[VenueOrderId, VenueOrder]
+        self, session: Session, account: AccountKey, facts: dict[VenueOrderId, VenueOrder], began: datetime
     ) -> None:
         """Add foreign orders that were open at the last sweep and are in neither list now.
 
@@ -276,7 +276,7 @@ class Reconciliation:
         for fact in await session.account.at(Priority.SWEEP).order_history(account.symbol, since):
             facts[fact.venue_order_id] = _newer(facts.get(fact.venue_order_id), fact)
         for place, seen in gone.items():
-            if place not in facts and self._clock.now() - seen.at > SOUGHT_FOR:
+            if place not in facts and began - seen.at > SOUGHT_FOR:
                 _log.warning("foreign order vanished", user=account.user_id, venue_order_id=place)
                 del known[place]
 

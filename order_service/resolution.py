@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from order_service import matching
+from order_service import fingerprint, matching
 from order_service.books import account_of
 from order_service.matching import LOOK_BACK
 from order_service.order_manager import OrderManager
@@ -21,6 +21,7 @@ from otopilot.order import LegRole, Order, OrderId, OrderState, Refused, Rejecti
 
 GAP_SECONDS = 1.0  # between two answers "no such order"
 NOT_YET_SECONDS = 2.0
+PERSON_SECONDS = 15.0  # between two looks at an order that a person has to decide about
 _EARLY_LOOKS = (0.5, 2.0, 5.0)  # pauses before absence can be proven
 
 _Seen = tuple[LegRole, VenueOrder]  # a leg as the venue shows it
@@ -44,6 +45,7 @@ class _Case:
 
     looks: int = 0
     first_clean: "_Look | None" = None
+    twin_told: bool = False
 
 
 class _Look(NamedTuple):
@@ -95,12 +97,28 @@ class Resolution:
         if found:
             words = [word for fact in facts if (word := matching.unknown_word(fact)) is not None]
             return await self._adopt(order, found, words)
+        if (twin := matching.older_twin(self._manager.books, order, facts)) is not None:
+            return self._doubt_stays(order, case, twin)
         if not self._rules.fingerprint_proof:
-            return 15.0
+            return PERSON_SECONDS
         if waited < self._rules.fingerprint_wait:
             return min(_early_pause(case), self._rules.fingerprint_wait - waited)
         gap = self._rules.fingerprint_gap
         return await self._clean_look(order, case, began, gap, "no order of its fingerprint")
+
+    def _doubt_stays(self, order: Order, case: _Case, twin: VenueOrder) -> float:
+        """It may be ours with our clock ahead: adopting it and concluding absence could both be wrong."""
+        case.first_clean = None
+        if not case.twin_told:
+            case.twin_told = True
+            _log.error(
+                "an order in doubt has an older twin at the venue: look there, then release it",
+                order_id=order.order_id,
+                user=order.user_id,
+                venue_order_id=twin.venue_order_id,
+                made_before_seconds=(order.submitted_at - twin.created_at).total_seconds(),
+            )
+        return PERSON_SECONDS
 
     async def _by_client_id(self, session: Session, order: Order, case: _Case) -> float:
         began, waited = self._look(), await self._waited(session, order)
@@ -198,7 +216,10 @@ class Resolution:
     async def _read(self, session: Session, order: Order) -> list[VenueOrder]:
         """Open orders and history, in this order: one that ends between the two reads is in the second."""
         facts = list(await session.account.open_orders(order.symbol))
-        facts.extend(await session.account.order_history(order.symbol, self._since(order)))
+        since = self._since(order)
+        if not session.port.has_client_ids:
+            since -= fingerprint.MEMORY  # the venue tells no time of its own: ours may be ahead of it
+        facts.extend(await session.account.order_history(order.symbol, since))
         return facts
 
     def _since(self, order: Order) -> datetime:

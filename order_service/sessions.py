@@ -165,7 +165,7 @@ class Sessions:
                 Kind.NOT_FOUND,
                 "UNKNOWN_USER",
                 f"user {user_id} has no credential for {venue}: add one with "
-                f"`otopilot users add {user_id} --venue {venue}`",
+                f"`otopilot users add {user_id} --venue {venue}`, on paper with --paper",
                 user_id=user_id,
             )
         return session

@@ -4,6 +4,7 @@ The only thing that changes the books. A decision raises before it calls anythin
 """
 
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -166,7 +167,7 @@ class Transaction:
         if (other := books.note_trade(row)) is not None:
             # The live audit of the guard: managed orders have matched (reliability I8).
             books.guard.counters.shared_trades += 1
-            self.alarms.append(
+            self._stop_everybody(
                 f"trade {key} on {account.symbol} belongs to order {row.trade.venue_order_id} of user "
                 f"{account.user_id} and to order {other.trade.venue_order_id} of user {other.account.user_id}"
             )
@@ -186,6 +187,13 @@ class Transaction:
         if row.order_id is not None:
             books.ledger.own(row, books.base_asset(account.venue, account.symbol))
         return True
+
+    def _stop_everybody(self, story: str) -> None:
+        """With the trade itself: a kill may come before anybody has heard the alarm, and it sounds once."""
+        self.alarms.append(story)
+        for user in list(self.books.users.values()):
+            if not user.stopped_code:
+                self.set_user(replace(user, stopped_code="self_match", stopped_reason=story))
 
     def _count(self, row: LedgerRow) -> None:
         account = row.account

@@ -1,12 +1,15 @@
 """Which world a journal belongs to: another paper exchange's books would make nonsense of it.
 
-The first world seen is written down; any other is refused (architecture 2). The real venue has none,
+The first world seen is written down; any other is refused (architecture 2). The real venue's has an
+empty name, which is written down as well: what is open there must never be looked for on a test venue.
 Binance's test venues have their names.
 """
 
 from order_service.journal import Journal
 from order_service.sessions import Session, Sessions
 from order_service.venues.port import VenueError, VenuePort
+
+REAL = "(the real)"
 
 
 class OtherWorld(Exception):
@@ -34,15 +37,15 @@ class Worlds:
         """Raises OtherWorld, and VenueError when the venue cannot be read."""
         world = await port.world()
         key = f"world/{port.venue}"
-        known = self._known.get(key) or self._journal.books.store.meta(key)
-        if not world and known is None:
-            return
+        known = self._known.get(key)
+        if known is None:
+            known = self._journal.books.store.meta(key)
         if known is None:
             await self._journal.run(lambda tx: tx.set_meta(key, world))
             known = world
         self._known[key] = known
         if world != known:
             raise OtherWorld(
-                f"the exchange runs world {world or '(the real)'}, this journal belongs to world {known}: "
+                f"the exchange runs world {world or REAL}, this journal belongs to world {known or REAL}: "
                 "start that exchange again, or give this service another data directory"
             )

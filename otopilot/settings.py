@@ -99,6 +99,17 @@ class Settings(BaseSettings):
     paper: PaperSettings = PaperSettings()
 
     @classmethod
+    def variables(cls) -> frozenset[str]:
+        """Every variable of the environment that sets a value."""
+        found = set()
+        for name, field in cls.model_fields.items():
+            variable = f"OTOPILOT_{name}".upper()
+            found.add(variable)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                found |= {f"{variable}__{key}".upper() for key in field.annotation.model_fields}
+        return frozenset(found)
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

@@ -179,7 +179,9 @@ ADVICE: dict[Reason, Advice] = {
         "another strategy service or executor places for these accounts",
         "stop that one, then start the strategy here again",
     ),
-    Reason.NO_CREDENTIAL: Advice("no credential is stored for this user and venue", "otopilot users add"),
+    Reason.NO_CREDENTIAL: Advice(
+        "no credential is stored for this user and venue", "otopilot users add; on paper with --paper"
+    ),
     Reason.AUTH_EXPIRED: Advice(
         "the venue does not accept the credential any more", "otopilot users add with a fresh one"
     ),
@@ -207,7 +209,7 @@ ADVICE: dict[Reason, Advice] = {
         "an order with our mark is open that the journal does not know, as after a restored backup", _LOOK
     ),
     Reason.OTHER_WORLD: Advice(
-        "the paper exchange is another world than the journal's",
+        "the exchange is another world than the journal's: another paper one, a test venue, the real one",
         "start with the data directory that belongs to it, or with --new-world",
     ),
     Reason.CRASHED_OFTEN: Advice(

@@ -147,8 +147,9 @@ def _unread(turn: Turn, news: Unread) -> None:
     if news.reason == "UNKNOWN_USER":
         waiting = Waiting(
             Reason.NO_CREDENTIAL,
-            f"user {turn.rules.user_id} has no credential for {turn.rules.instrument.venue}: store one with"
-            f" `otopilot users add {turn.rules.user_id} --venue {turn.rules.instrument.venue}`",
+            f"user {turn.rules.user_id} has no credential for {turn.rules.instrument.venue}: store one"
+            f" with `otopilot users add {turn.rules.user_id} --venue {turn.rules.instrument.venue}`,"
+            " on paper with --paper",
             Condition.NEEDS_PERSON,
         )
     elif news.reason in _NOT_NOW:

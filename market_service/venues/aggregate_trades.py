@@ -12,11 +12,22 @@ from market_service.venues.port import Tick
 from otopilot import money
 from otopilot.clock import from_ms, to_ms
 
+SHUTDOWN = "serverShutdown"
 AHEAD_MS = 5_000  # how far the venue's clock may run ahead of ours
 
 
 class StreamEnds(Exception):
-    """The venue ends this socket, or refuses what was asked on it."""
+    """The venue refuses what was asked on this socket."""
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """A control message was accepted."""
+
+    message_id: int
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """The venue will end this socket soon."""
 
 
 class AggregateTrade(msgspec.Struct):
@@ -31,6 +42,7 @@ class AggregateTrade(msgspec.Struct):
 
 
 class _Frame(msgspec.Struct):
+    e: str = ""  # of an event that is not wrapped
     stream: str = ""
     data: AggregateTrade | None = None
     id: int | str | None = None
@@ -43,8 +55,8 @@ _frames = msgspec.json.Decoder(_Frame)
 _rows = msgspec.json.Decoder(list[AggregateTrade])
 
 
-def read_frame(raw: bytes, now: datetime) -> Tick | None:
-    """The trade a frame tells; none for an acknowledgement.
+def read_frame(raw: bytes, now: datetime) -> Tick | Acknowledged | Leaving | None:
+    """What a frame tells; none when that is nothing.
 
     Raises StreamEnds and, for garbage, ValueError.
     """
@@ -57,9 +69,11 @@ def read_frame(raw: bytes, now: datetime) -> Tick | None:
             raise StreamEnds(f"refused: {raw[:200].decode(errors='replace')}")
         if frame.stream:
             raise ValueError(f"stream {frame.stream[:40]!r} without data")
-        return None
-    if frame.data.e == "serverShutdown":
-        raise StreamEnds("the venue announced its shutdown")
+        if frame.e == SHUTDOWN:
+            return Leaving()
+        return Acknowledged(frame.id) if isinstance(frame.id, int) else None
+    if frame.data.e == SHUTDOWN:
+        return Leaving()
     if frame.data.e != "aggTrade" or not frame.data.s:
         raise ValueError(f"event {frame.data.e[:40]!r} of symbol {frame.data.s[:40]!r} was not asked for")
     return tick_of(frame.data, frame.data.s, now)

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from market_service.venues import alpha_parse
+from market_service.venues.connection import Rejections, StreamPlace
 from market_service.venues.port import FeeRates, Listing, OnTick, Reading, Tick
 from market_service.venues.rest import PublicRest, WeightBudget
-from market_service.venues.stream import Rejections, StreamPlace, TradeStream
+from market_service.venues.stream import TradeStream
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
 from otopilot.settings import Settings

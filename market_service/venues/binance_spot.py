@@ -7,9 +7,10 @@ import aiohttp
 import msgspec
 
 from market_service.venues import aggregate_trades, spot_parse
+from market_service.venues.connection import Rejections, StreamPlace
 from market_service.venues.port import FeeRates, Listing, OnTick, Reading, ReadRefused, Tick
 from market_service.venues.rest import PublicRest, WeightBudget
-from market_service.venues.stream import Rejections, StreamPlace, TradeStream
+from market_service.venues.stream import TradeStream
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
 from otopilot.settings import Settings, SpotHosts

@@ -1,64 +1,33 @@
-"""One WebSocket of a venue's public trades: subscribe, read, doubt, reconnect.
+"""A line of public trades that is kept up: opened again when it is lost, renewed before it ends.
 
-A socket is believed as long as it speaks, or a REST read agrees with its silence: a market
-without trades is quiet, and a socket that only answers pings looks the same. When neither
-happened for `reconnect_seconds`, or a read brought a trade that the socket still has not
-brought after that time, it is opened anew.
+Before its day is over, and when the venue announces its end, the next connection is opened and
+has every symbol acknowledged before the one before is closed (reliability 26). Both are heard
+meanwhile: the hub takes the newest trade, and the same one told twice changes no price. Where no
+next one can be had the old one serves until it ends; then reads take over until there is another.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
 
 import aiohttp
-import msgspec
 
-from market_service.venues.aggregate_trades import StreamEnds, read_frame
-from market_service.venues.port import OnTick
+from market_service.venues.connection import Connection, Rejections, StreamPlace
+from market_service.venues.port import OnTick, Tick
 from otopilot import log
 from otopilot.clock import Clock
-from otopilot.instrument import Venue
 
-NAMES_PER_MESSAGE = 100
-MESSAGE_SPACING_SECONDS = 0.25  # Binance cuts a socket that hears more than 5 messages a second
-CONNECT_SECONDS = 10.0
-CLOSE_SECONDS = 1.0
-GREATEST_FRAME = 1 << 20
+RENEW_SECONDS = 23 * 3600.0  # the venue drops a connection after 24 hours
+RENEW_JITTER = 0.02  # as a share, either way: lines opened together are not renewed together
+SUBSCRIBED_SECONDS = 20.0  # in which a successor must have every symbol acknowledged
+OVERLAP_SECONDS = 5.0  # in which both are heard; also the least between two openings
 FIRST_BACKOFF_SECONDS = 0.5
 GREATEST_BACKOFF_SECONDS = 10.0
 
 _log = log.get("stream")
 
 
-class StreamPlace(msgspec.Struct, frozen=True):
-    """Where a venue's public stream is, and how many symbols one socket takes."""
-
-    venue: Venue
-    url: str
-    symbols_per_socket: int
-    reconnect_seconds: float
-
-
-class _Lost(Exception):
-    """This connection is over; the next one follows."""
-
-
-class Rejections:
-    """Counts what a venue sent that cannot be believed; logs the first and every power of two."""
-
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
-        self.count = 0
-
-    def add(self, why: str) -> None:
-        """One more."""
-        self.count += 1
-        if self.count & (self.count - 1) == 0:
-            _log.warning("rejected what the venue sent", venue=self._venue, why=why, count=self.count)
-
-
 class TradeStream:
-    """Carries symbols over one socket. Owned by the hub, which runs run() as a task."""
+    """Carries symbols over one connection, over two while it is renewed. The hub runs run() as a task."""
 
     def __init__(
         self,
@@ -76,9 +45,7 @@ class TradeStream:
         self._wanted = wanted
         self._rejections = rejections
         self._symbols: set[str] = set()
-        self._changed = asyncio.Event()
-        self._vouched_at = 0.0  # monotonic: when it last spoke, or a read agreed with it
-        self._missed: dict[str, float] = {}  # symbol -> monotonic time of the first trade it missed
+        self._live: dict[Connection, asyncio.Task[None]] = {}  # one; two while it is renewed
         self._attempt = 0
 
     @property
@@ -89,107 +56,104 @@ class TradeStream:
     def add(self, symbol: str) -> None:
         """Carry this symbol too."""
         self._symbols.add(symbol)
-        self._changed.set()
+        for connection in self._live:
+            connection.symbols_changed()
 
     def drop(self, symbol: str) -> None:
         """Carry this symbol no more."""
         self._symbols.discard(symbol)
-        self._missed.pop(symbol, None)
-        self._changed.set()
+        for connection in self._live:
+            connection.forget(symbol)
+            connection.symbols_changed()
 
     def vouch(self, symbol: str) -> None:
-        """A read agrees with what this socket said."""
-        if symbol not in self._missed:
-            self._vouched_at = self._clock.monotonic()
+        """A read agrees with what was said here."""
+        for connection in self._live:
+            connection.vouch(symbol)
 
     def missed(self, symbol: str) -> None:
-        """A read brought a trade that this socket did not bring."""
-        self._missed.setdefault(symbol, self._clock.monotonic())
+        """A read brought a trade that was not said here."""
+        for connection in self._live:
+            connection.missed(symbol)
 
     async def run(self) -> None:
         """Connect again and again, with full-jitter backoff, until cancelled."""
-        while True:
-            try:
-                await self._one_connection()
-            except* (_Lost, StreamEnds, aiohttp.ClientError, OSError, TimeoutError) as group:
-                reason = "; ".join(str(error) or type(error).__name__ for error in group.exceptions)
-            ceiling = min(GREATEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self._attempt)
-            self._attempt = min(self._attempt + 1, 10)
-            pause = self._clock.uniform(0, ceiling)
-            _log.warning(
-                "stream lost",
-                venue=self._place.venue,
-                url=self._place.url,
-                reason=reason,
-                pause=round(pause, 2),
-            )
-            await self._clock.sleep(pause)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                connection = self._open(tasks)
+                while successor := await self._succeeded(connection, tasks):
+                    connection = successor
+                pause = self._pause(self._attempt)
+                self._attempt = min(self._attempt + 1, 10)
+                _log.warning(
+                    "stream lost",
+                    venue=self._place.venue,
+                    url=self._place.url,
+                    reason=connection.reason,
+                    pause=round(pause, 2),
+                )
+                await self._clock.sleep(pause)
 
-    async def _one_connection(self) -> NoReturn:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            socket = await self._session.ws_connect(
-                self._place.url,
-                heartbeat=self._place.reconnect_seconds,  # a half-open socket, even one nobody follows
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                max_msg_size=GREATEST_FRAME,
-                decode_text=False,
-            )
-        async with socket:
-            self._vouched_at = self._clock.monotonic()
-            self._missed.clear()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._subscribe(socket))
-                tasks.create_task(self._doubt())
-                tasks.create_task(self._read(socket))
-        raise AssertionError("a connection ends with a reason")
+    def _open(self, tasks: asyncio.TaskGroup) -> Connection:
+        connection = Connection(
+            self._place,
+            self._session,
+            self._clock,
+            self._symbols,
+            self._take,
+            self._wanted,
+            self._rejections,
+        )
+        task = self._live[connection] = tasks.create_task(connection.run())
+        task.add_done_callback(lambda _: self._live.pop(connection))
+        return connection
 
-    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> NoReturn:
-        asked: set[str] = set()
-        message_id = 0
-        while True:
-            self._changed.clear()
-            while names := sorted(self._symbols ^ asked)[:NAMES_PER_MESSAGE]:
-                gone = [name for name in names if name in asked]
-                names, method = (gone, "UNSUBSCRIBE") if gone else (names, "SUBSCRIBE")
-                asked.symmetric_difference_update(names)
-                message_id += 1
-                streams = [f"{name.lower()}@aggTrade" for name in names]
-                message = {"method": method, "params": streams, "id": message_id}
-                await socket.send_str(msgspec.json.encode(message).decode())
-                await self._clock.sleep(MESSAGE_SPACING_SECONDS)
-            await self._changed.wait()
-
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> NoReturn:
-        while True:
-            message = await socket.receive()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self._take(message.data)
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                self._rejections.add("a binary frame")
-            else:
-                raise _Lost(f"closed ({socket.close_code}) {socket.exception() or ''}".strip())
-
-    def _take(self, raw: bytes) -> None:
-        try:
-            tick = read_frame(raw, self._clock.now())
-            if tick is None:
-                return
-            if tick.symbol not in self._symbols:
-                raise ValueError(f"symbol {tick.symbol[:40]!r} was not asked for")
-        except ValueError as error:
-            self._rejections.add(str(error))
-            return
+    def _take(self, tick: Tick) -> None:
         self._attempt = 0
-        self._vouched_at = self._clock.monotonic()
-        self._missed.pop(tick.symbol, None)
         self._on_tick(tick)
 
-    async def _doubt(self) -> NoReturn:
-        limit = self._place.reconnect_seconds
-        while True:
-            await self._clock.sleep(limit / 5)
-            now = self._clock.monotonic()
-            if self._symbols and self._wanted() and now - self._vouched_at > limit:
-                raise _Lost(f"silent for {limit:g} s")
-            if late := [symbol for symbol, since in self._missed.items() if now - since > limit]:
-                raise _Lost(f"silent on {', '.join(late[:5])}, which trade")
+    def _pause(self, failures: int) -> float:
+        ceiling = min(GREATEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures, 10))
+        return self._clock.uniform(0, ceiling)
+
+    async def _succeeded(self, old: Connection, tasks: asyncio.TaskGroup) -> Connection | None:
+        """The connection that follows this one without a gap; none when this one just ended."""
+        # One that is told to leave as it comes is kept a while: a storm of openings helps nobody.
+        await _first(OVERLAP_SECONDS - old.age_seconds, old.ended)
+        life = RENEW_SECONDS * (1 + self._clock.uniform(-RENEW_JITTER, RENEW_JITTER))
+        await _first(life - old.age_seconds, old.ended, old.leaving)
+        failures = 0
+        while not old.ended.done():
+            new = self._open(tasks)
+            if await self._takes_over(new, old):
+                self._close(old)
+                _log.info("stream renewed", venue=self._place.venue, failures=failures)
+                return new
+            self._close(new)
+            if failures & (failures + 1) == 0:
+                _log.warning(
+                    "stream not renewed", venue=self._place.venue, reason=new.reason, failures=failures + 1
+                )
+            await _first(self._pause(failures), old.ended)
+            failures += 1
+        return None
+
+    async def _takes_over(self, new: Connection, old: Connection) -> bool:
+        """Does the new one deliver? Where the old one ends meanwhile, it need only be alive."""
+        await _first(SUBSCRIBED_SECONDS, new.ended, old.ended, new.subscribed)
+        if new.subscribed.done():
+            told = old.ticks
+            await _first(OVERLAP_SECONDS, new.ended, old.ended)
+            delivers = new.ticks > 0 or old.ticks == told  # a market without trades is quiet on both
+        else:
+            delivers = False
+        return not new.ended.done() and (delivers or old.ended.done())
+
+    def _close(self, connection: Connection) -> None:
+        if task := self._live.get(connection):
+            task.cancel()
+
+
+async def _first(seconds: float, *events: asyncio.Future[None]) -> None:
+    """Until one of these has happened or the time is up."""
+    await asyncio.wait(events, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)

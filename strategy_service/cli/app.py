@@ -124,7 +124,7 @@ def _usage(error: typer.TyperException) -> None:
     text = error.format_message()
     if not text:
         return  # a group without a command: its help has been shown
-    _say(text)
+    _say(text.replace("Value error, ", "", 1))  # the parser's own words for a bad choice
     if context is not None:
         print(context.get_usage(), file=sys.stderr)
         print(f"Try '{context.command_path} --help'.", file=sys.stderr)

@@ -24,10 +24,12 @@ from strategy_service.cli import launch
 from strategy_service.cli.errors import CliError
 from strategy_service.cli.paper import Control
 from strategy_service.config import ConfigError, TradingConfig
+from strategy_service.config.problems import did_you_mean
 
 PREFLIGHT_BYTES = 1 << 30  # reliability 38
 SPOT_TIME = ("api.binance.com", "/api/v3/time")
 SECONDS = 3.0
+_NO_SETTINGS = ("OTOPILOT_SETTINGS", "OTOPILOT_FAILPOINTS", "OTOPILOT_TESTNET_")  # read elsewhere
 _SECRET_FILES = ("keys/master.key", "order.db")
 
 
@@ -70,6 +72,15 @@ def mode(settings: Settings) -> Iterator[Finding]:
         yield Finding("mode", Verdict.WARNING, "LIVE: orders are real", "start with `otopilot run --live`")
     else:
         yield ok("mode", f"paper, by {settings.paper.url}")
+
+
+def environment() -> Iterator[Finding]:
+    """Variables that look like settings and set nothing: OTOPILOT_ORDER_PORT has one underscore too few."""
+    known = Settings.variables()
+    for name in sorted(os.environ):
+        if name.startswith("OTOPILOT_") and name not in known and not name.startswith(_NO_SETTINGS):
+            detail = f"{name} sets nothing{did_you_mean(name, known)}"
+            yield Finding("environment", Verdict.WARNING, detail, f"correct or unset {name}")
 
 
 def alpha_terms(settings: Settings, trading: TradingConfig | None) -> Iterator[Finding]:

@@ -26,9 +26,16 @@ User = Annotated[str, typer.Option("--user", help="As this user gets it.")]
 
 
 @app.command()
-def validate(context: typer.Context, config: ConfigOption = None, output: Output = Format.TABLE) -> None:
+def validate(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="As --config.")] = None,
+    config: ConfigOption = None,
+    output: Output = Format.TABLE,
+) -> None:
     """Check the file: every problem as file:line:column; exit code 4 when there is one."""
-    path = path_of(config, clients.of(context).settings)
+    if file is not None and config is not None:
+        raise CliError(Exit.USAGE, "FILE and --config are the same: leave out one")
+    path = path_of(file or config, clients.of(context).settings)
     if output is Format.TABLE:
         found = read(path)
         _notices(found)
@@ -137,7 +144,13 @@ def diff(
 def _from_force(services: Services) -> tuple[list[str], list[str]]:
     service = services.strategy
     request = strategy_pb2.ReloadConfigRequest(validate_only=True)
-    answer = service.ask(service.stub.ReloadConfig, request, clients.START_SECONDS)
+    try:
+        answer = service.ask(service.stub.ReloadConfig, request, clients.START_SECONDS)
+    except CliError as error:
+        if error.code is not Exit.UNREACHABLE:
+            raise
+        more = "; or name a second FILE to compare with: that needs no service"
+        raise CliError(error.code, error.message, error.hint + more) from None
     return list(answer.changes), list(answer.notices)
 
 

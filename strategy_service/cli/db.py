@@ -75,5 +75,13 @@ def _run(context: typer.Context, verb: str, journal: Path | None, output: Format
     if done.returncode:
         message, _, hint = done.stderr.strip().removeprefix("otopilot: ").partition("\n")
         code = Exit(done.returncode) if done.returncode in set(Exit) else Exit.FAILED
+        if code is Exit.NOT_FOUND and journal is None:
+            hint = _newest(path.parent.parent)
         raise CliError(code, message or f"{PROGRAM} ended with {done.returncode}", hint.strip())
     typer.echo(done.stdout, nl=False)
+
+
+def _newest(root: Path) -> str:
+    """Where a journal is, when there is none in the data directory: `make run` has worlds of its own."""
+    found = sorted(root.glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    return f"the newest there is: --journal {found[-1]}" if found else "`otopilot run` writes it"

@@ -45,6 +45,7 @@ def _findings(services: Services, loaded: TradingConfig | ConfigError) -> Iterat
     trading = loaded if isinstance(loaded, TradingConfig) else None
     yield from checks.versions()
     yield from checks.mode(settings)
+    yield from checks.environment()
     yield from checks.alpha_terms(settings, trading)
     yield from checks.trading_config(loaded)
     yield from checks.files(settings)

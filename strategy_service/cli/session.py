@@ -97,6 +97,7 @@ class Session:
         self._control = Control(self._settings.paper.url) if self._settings.mode == "paper" else None
         self._obeys_interrupt = True
         self._not_started: dict[str, str] = {}  # strategy: why
+        self._followed = set(job.strategy_ids)  # and what a reload starts meanwhile
 
     def go(self) -> summary.Result:
         """All of it."""
@@ -172,14 +173,20 @@ class Session:
             say(f"not started: {error.message}")
 
     def _watch(self) -> None:
-        """Show what happens until nothing more will, or the person interrupts."""
+        """Show what happens until nothing more will, or the person interrupts.
+
+        A run of everything also waits for strategies that a reload starts; it would end them else.
+        """
         wanted = [each for each in self._job.strategy_ids if each not in self._not_started]
-        with Watcher(self._services.strategy, wanted) as watcher:
+        with Watcher(self._services.strategy, wanted if self._job.strategy_id else []) as watcher:
             while not self._interrupt.requested:
                 self._step()
                 newest = watcher.newest()
-                self._screen.update(newest.values(), watcher.trouble())
-                if all(each in newest and _has_ended(newest[each]) for each in wanted):
+                self._followed |= {name for name, each in newest.items() if each.is_running}
+                shown = [each for name, each in newest.items() if name in self._followed]
+                self._screen.update(shown, watcher.trouble())
+                ended = {each.strategy_id for each in shown if _has_ended(each)}
+                if ended.issuperset(self._followed - self._not_started.keys()):
                     return
 
     def _drain(self) -> None:
@@ -198,8 +205,7 @@ class Session:
         settled = self._ask(admin, admin.stub.Settle, order_pb2.SettleRequest(), SETTLE_SECONDS)
         service = self._services.strategy
         listed = self._ask(service, service.stub.ListStrategies, pb.ListStrategiesRequest(), 5.0)
-        wanted = self._job.strategy_ids
-        statuses = [each for each in listed.strategies if each.strategy_id in wanted]
+        statuses = [each for each in listed.strategies if each.strategy_id in self._followed]
         self._screen.update(statuses)
         result = summary.collect(self._services, statuses, settled, str(self._job.world.data_dir))
         if self._control is not None:

@@ -91,6 +91,8 @@ def pause(
     request = pb.PauseStrategyRequest(strategy_id=strategy_id, user_id=user, request_id=_request_id())
     answer = service.ask(service.stub.PauseStrategy, request)
     print_statuses(answer.strategies, output, one=bool(strategy_id))
+    what = _meant(strategy_id, user)
+    say(f"paused {what}: each loop takes it up at its next step; `otopilot resume` ends it")
 
 
 @resume_app.command()
@@ -102,6 +104,11 @@ def resume(
     request = pb.ResumeStrategyRequest(strategy_id=strategy_id, user_id=user, request_id=_request_id())
     answer = service.ask(service.stub.ResumeStrategy, request)
     print_statuses(answer.strategies, output, one=bool(strategy_id))
+    say(f"resumed {_meant(strategy_id, user)}: each loop takes it up at its next step")
+
+
+def _meant(strategy_id: str, user: str) -> str:
+    return (strategy_id or "all strategies") + (f", user {user}" if user else "")
 
 
 def _request_id() -> str:

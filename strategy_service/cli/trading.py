@@ -49,4 +49,4 @@ def strategy_of(config: TradingConfig, strategy_id: str) -> StrategyConfig:
     try:
         return config.strategy(strategy_id)
     except UnknownName as error:
-        raise CliError(Exit.NOT_FOUND, f"{error} in {config.path}") from None
+        raise CliError(Exit.NOT_FOUND, f"{config.path}: {error}") from None

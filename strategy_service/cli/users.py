@@ -25,6 +25,7 @@ from strategy_service.cli.output import Format, Output, as_dict, print_json, pri
 app = typer.Typer(add_completion=False, help="Users and their credentials.", no_args_is_help=True)
 
 MAX_SECRET_BYTES = 64 * 1024
+HOW_TO_GIVE_IT = "see `otopilot users add --help`; on paper: `otopilot users add USER --paper`"
 COLUMNS = ("venue", "user", "state", "credential", "stored", "reason")
 
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The id the configuration uses.")]
@@ -132,11 +133,10 @@ def _stored(services: Services, user_id: str, venue: Venue) -> pb.User:
         if (each.user_id, each.venue) == (user_id, wire.venue_to_pb(venue)):
             found: pb.User = each
             return found
-    raise CliError(
-        Exit.NOT_FOUND,
-        f"user {user_id} has no credential for {venue}",
-        f"store one with `otopilot users add {user_id} --venue {venue}`",
-    )
+    command = f"otopilot users add {user_id} --venue {venue}"
+    paper_too = f", or make a paper account: `{command} --paper`" if services.settings.mode == "paper" else ""
+    message = f"user {user_id} has no credential for {venue}"
+    raise CliError(Exit.NOT_FOUND, message, f"store one with `{command}`{paper_too}")
 
 
 def _check(services: Services, user_id: str, venue: Venue, output: Format) -> None:
@@ -192,16 +192,21 @@ def _secret(file: Path | None) -> bytes:
         else:
             raw = sys.stdin.buffer.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
-        raise CliError(Exit.CONFIG, f"cannot read the secret: {error.strerror}") from None
+        raise CliError(
+            Exit.CONFIG, f"cannot read the secret from {file or 'standard input'}: {error.strerror}"
+        ) from None
     if len(raw) > MAX_SECRET_BYTES:
         raise CliError(Exit.CONFIG, f"a secret of more than {MAX_SECRET_BYTES} bytes is none")
+    if not raw.strip():
+        whence = str(file) if file is not None else "standard input"
+        raise CliError(Exit.CONFIG, f"there is no secret: {whence} is empty", HOW_TO_GIVE_IT)
     try:
         parsed = json.loads(raw)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
         # Nothing of what was read may be repeated here.
-        raise CliError(Exit.CONFIG, "the secret is no JSON object", "see `otopilot users add --help`")
+        raise CliError(Exit.CONFIG, "the secret is no JSON object", HOW_TO_GIVE_IT)
     return raw
 
 

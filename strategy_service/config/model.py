@@ -122,7 +122,8 @@ class StrategyConfig:
         try:
             return self._by_user[user_id]
         except KeyError:
-            raise UnknownName(f"user of strategy {self.strategy_id}", user_id, self.user_ids) from None
+            of = f" of strategy {self.strategy_id}"
+            raise UnknownName("user", user_id, self.user_ids, of) from None
 
 
 @dataclass(frozen=True, kw_only=True)

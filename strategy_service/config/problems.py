@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 MAX_PROBLEMS = 200
 MAX_SUGGESTION_POOL = 500
+MAX_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ class ConfigError(Exception):
 class UnknownName(KeyError):
     """No strategy, user or key of that name; the text says which there are."""
 
-    def __init__(self, what: str, name: str, known: Collection[str]) -> None:
+    def __init__(self, what: str, name: str, known: Collection[str], of: str = "") -> None:
         self.name = name
-        self.message = f"unknown {what} {shown(name)}{did_you_mean(name, known)}"
+        near = did_you_mean(name, known)
+        listed = "" if near or not 0 < len(known) <= MAX_LISTED else f": there is {', '.join(known)}"
+        self.message = f"unknown {what} {shown(name)}{of}{near or listed}"
         super().__init__(self.message)
 
     def __str__(self) -> str:  # KeyError would put quotes around the whole sentence

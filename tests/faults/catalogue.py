@@ -12,6 +12,7 @@ STREAMS = "faults/test_rows_of_the_streams.py"
 PROCESS = "faults/test_rows_of_the_process.py"
 NET = "faults/test_rows_of_the_net.py"
 MARKET = "faults/test_rows_of_the_market.py"
+RENEWAL = "market_service/test_renewal.py"
 MANY = "faults/test_rows_of_many.py"
 RUNS = "faults/test_runs.py"
 SILENCE = f"{WIRE}::test_rows_01_02_03_57_silence_is_resolved_by_proof_and_nothing_is_sent_again"
@@ -137,9 +138,9 @@ ROWS = (
         26,
         "24 h disconnect, serverShutdown",
         f"{STREAMS}::test_row_26_a_server_that_goes_and_the_end_of_the_day_cost_no_news",
-        "market_service/test_parse.py::test_a_shutdown_notice_and_a_refusal_end_the_socket",
-        reason="the market stream's new socket is opened after the old one has gone, not before: meanwhile "
-        "prices are confirmed by reads (row 9), so nothing is placed on an old one",
+        f"{RENEWAL}::test_a_day_passes_without_a_moment_without_a_connection_or_an_old_price",
+        f"{RENEWAL}::test_a_server_that_says_that_it_goes_is_left_before_it_is_gone",
+        f"{RENEWAL}::test_where_no_successor_can_be_had_the_old_connection_serves_until_it_ends",
     ),
     row(
         27,

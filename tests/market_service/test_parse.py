@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_service.venues import aggregate_trades, alpha_parse, spot_parse
-from market_service.venues.aggregate_trades import StreamEnds, read_frame
+from market_service.venues.aggregate_trades import Acknowledged, Leaving, StreamEnds, read_frame
 from otopilot.clock import from_ms
 from otopilot.instrument import InstrumentStatus
 from tests.market_service.imitation import KOGE, fixture
@@ -110,11 +110,11 @@ def test_an_alpha_frame_is_a_tick() -> None:
     assert (tick.traded_at, tick.sent_at) == (from_ms(1759043579983), from_ms(1759043580233))
 
 
-def test_acknowledgements_with_and_without_result_are_no_news() -> None:
+def test_an_acknowledgement_with_and_without_result_names_its_message() -> None:
     recorded = json.loads(fixture("alpha/stream_public.json"))
     for name in ("subscribe_ack", "subscribe_ack_seen_without_result"):
-        assert read_frame(json.dumps(recorded[name]).encode(), NOW) is None
-    assert read_frame(fixture("spot/stream_subscribe_response.json"), NOW) is None
+        assert read_frame(json.dumps(recorded[name]).encode(), NOW) == Acknowledged(recorded[name]["id"])
+    assert read_frame(fixture("spot/stream_subscribe_response.json"), NOW) == Acknowledged(1)
 
 
 def test_a_spot_symbol_has_the_rules_of_its_limit_order_filters() -> None:
@@ -163,9 +163,12 @@ def test_spot_trades_and_tickers_are_read() -> None:
     assert spot_parse.read_prices(fixture("spot/rest_ticker_price_many.json")).keys() == {"LTCBTC", "ETHBTC"}
 
 
-def test_a_shutdown_notice_and_a_refusal_end_the_socket() -> None:
-    with pytest.raises(StreamEnds, match="shutdown"):
-        read_frame(fixture("spot/stream_server_shutdown_combined.json"), NOW)
+@pytest.mark.parametrize("form", ["combined", "raw"])
+def test_a_shutdown_notice_is_understood_in_both_its_forms(form: str) -> None:
+    assert read_frame(fixture(f"spot/stream_server_shutdown_{form}.json"), NOW) == Leaving()
+
+
+def test_a_refusal_ends_the_socket() -> None:
     for refusal in json.loads(fixture("spot/stream_error_messages.json")):
         with pytest.raises(StreamEnds):
             read_frame(json.dumps(refusal).encode(), NOW)

@@ -219,6 +219,28 @@ async def test_a_cut_socket_is_opened_again(venue: Imitation, market: Stub) -> N
     assert moved.source == pb.PRICE_SOURCE_STREAM
 
 
+async def test_a_socket_that_will_end_has_its_successor_before_it_is_closed(
+    venue: Imitation, start: Start
+) -> None:
+    market = await start(venue.url, reconnect_seconds=60)
+    stream = watching(market, SPOT)
+    await stream.read()
+    await subscribed(venue)
+    await asyncio.sleep(5)  # one that is told to go as it comes is kept so long
+    await venue.say_raw('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
+    await subscribed(venue, 2)
+    async with asyncio.timeout(20):
+        for number in range(1, 1000):
+            await venue.trade("BTCUSDT", str(number))
+            await until(stream, lambda price, number=number: price.price == str(number))
+            if len(venue.subscribed) == 1:
+                break
+            await asyncio.sleep(0.1)
+    assert venue.connects == 2
+    await venue.trade("BTCUSDT", "90000")
+    await until(stream, lambda price: price.price == "90000")
+
+
 async def test_a_silent_socket_that_no_read_vouches_for_is_replaced(venue: Imitation, market: Stub) -> None:
     await venue.trade(KOGE, "48")
     stream = watching(market)

@@ -162,6 +162,27 @@ async def test_a_service_ahead_of_the_venue_counts_what_was_traded_by_hand_betwe
 
 
 @virtual
+async def test_a_service_ahead_of_the_venue_seeks_an_order_that_left_the_book_as_long_as_any(
+    tmp_path: Path,
+) -> None:
+    venue, clock = spot_venue(), SettableClock()
+    clock.set(3600)
+    async with desk_of(tmp_path, venue, clock) as desk:
+        await desk.add("1")
+        account = desk.account()
+        account.silent = True
+        row = account.foreign(Side.BUY, "47", "1", made=600)
+        await desk.sleep(30)
+        del account.rows[row.venue_id]  # it has ended, and history lags behind
+        await desk.sleep(120)
+        account.rows[row.venue_id] = row
+        account.fill(row)
+        await desk.sleep(30)
+        scope = desk.journal.books.scopes[ScopeId("s")]
+        assert desk.journal.books.volume(scope, clock.now()).counted == 47
+
+
+@virtual
 async def test_a_clock_set_forward_shortens_no_hold(tmp_path: Path) -> None:
     venue, clock = alpha_venue(), SettableClock()
     async with desk_of(tmp_path, venue, clock) as desk:
@@ -230,3 +251,24 @@ async def test_a_clock_set_forward_ends_no_ban_and_one_set_back_prolongs_none(tm
         clock.set(-7200)
         await desk.sleep(51)
         assert budget.closed_until() is None
+
+
+@virtual
+@pytest.mark.parametrize("ended", [False, True])
+async def test_with_our_clock_ahead_no_fingerprint_is_proven_absent_while_the_order_is_there(
+    tmp_path: Path, ended: bool
+) -> None:
+    clock = SettableClock()
+    async with desk_of(tmp_path, alpha_venue(), clock) as desk:
+        await desk.add("1")
+        clock.set(10)
+        account = desk.account()
+        account.silent = True
+        account.placements.append(answer_lost)
+        order = await desk.place()
+        if ended:
+            account.fill(next(iter(account.rows.values())))
+        await desk.sleep(60)
+        assert not absent(desk.order(order))
+        with pytest.raises(Denied):
+            await desk.place(cycle=2)

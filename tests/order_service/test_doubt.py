@@ -287,7 +287,9 @@ def test_a_status_that_we_do_not_know_is_no_absence(tmp_path: Path, make: type[F
 
 
 @virtual
-async def test_an_older_foreign_order_of_the_same_fingerprint_is_not_adopted(tmp_path: Path) -> None:
+async def test_an_older_foreign_order_of_the_same_fingerprint_leaves_the_doubt_to_a_person(
+    tmp_path: Path,
+) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1")
         ask = desk.ask()
@@ -296,9 +298,24 @@ async def test_an_older_foreign_order_of_the_same_fingerprint_is_not_adopted(tmp
         foreign = account.foreign(ask.side, str(ask.price), str(ask.quantity), made=60)
         foreign.role = LegRole.WORKING  # a list made by hand, not seen before the placement
         order = await desk.manager.place(ask)
+        await desk.sleep(300)
+        assert desk.order(order).state is OrderState.IN_DOUBT
+        assert desk.order(order).working.venue_order_id is None
+        assert foreign.is_open
+
+
+@virtual
+async def test_a_foreign_order_whose_fingerprint_is_free_again_is_no_reason_for_doubt(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        ask = desk.ask()
+        account = desk.account()
+        account.placements.append(request_lost)
+        foreign = account.foreign(ask.side, str(ask.price), str(ask.quantity), made=601)
+        foreign.role = LegRole.WORKING
+        order = await desk.manager.place(ask)
         await desk.sleep(30)
         assert absent(desk.order(order))
-        assert foreign.is_open
 
 
 @virtual

@@ -11,12 +11,13 @@ import pytest
 from order_service import records
 from order_service.denied import Denied, JournalFailed, TakenOver
 from order_service.store import SqliteStore
-from otopilot.instrument import Side
+from order_service.venues.port import VenueSilent
+from otopilot.instrument import Side, Venue
 from otopilot.order import LegStatus, OrderState, Rejection
 from otopilot.position import UserState
 from otopilot.rpc import RefuseStart
-from tests.order_service.behaviours import refused, slow
-from tests.order_service.desk import Desk, alpha_venue, picture
+from tests.order_service.behaviours import answer_lost, refused, slow
+from tests.order_service.desk import Desk, alpha_venue, picture, spot_venue
 from tests.order_service.fakes import FakeVenue
 from tests.virtual_loop import run, virtual
 
@@ -234,6 +235,23 @@ async def test_another_world_stops_its_users_before_anything_of_it_is_believed(t
         await desk.sleep(60)
         assert desk.session().reason_code == "other_world"
         assert desk.order(order).working.status is LegStatus.OPEN
+
+
+@virtual
+async def test_what_is_in_doubt_at_the_real_venue_is_not_looked_for_on_a_test_venue(tmp_path: Path) -> None:
+    venue = spot_venue()
+    venue.world_id = ""
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1")
+        desk.account().failing["look_up"] = VenueSilent("down", "no answer")
+        desk.account().placements.append(answer_lost)
+        order = await desk.place()
+    testnet = FakeVenue(venue.clock, Venue.SPOT)
+    testnet.world_id = "testnet"
+    async with Desk(tmp_path / "j.db", testnet) as desk:
+        await desk.sleep(60)
+        assert desk.session().reason_code == "other_world"
+        assert desk.order(order).state is OrderState.IN_DOUBT
 
 
 @virtual

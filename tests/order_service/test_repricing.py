@@ -164,6 +164,25 @@ async def test_the_stop_after_a_match_is_kept_over_a_restart(tmp_path: Path) -> 
 
 
 @virtual
+async def test_the_stop_after_a_match_is_as_durable_as_the_trade_that_shows_it(tmp_path: Path) -> None:
+    venue = spot_venue()
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1", "2", "3")
+        orders = [await desk.place(user) for user in "12"]
+        desk.journal._listeners.clear()  # killed before anybody heard of the commit
+        one, other = (desk.account(user) for user in "12")
+        one.silent = other.silent = True
+        trade = one.fill(one.row(orders[0]))
+        other.fill(other.row(orders[1]))
+        other.trades[-1] = msgspec.structs.replace(other.trades[-1], key=trade.key)
+        await desk.settle()
+        assert desk.journal.books.guard.counters.shared_trades == 1
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.settle()
+        assert [desk.session(user).reason_code for user in "123"] == ["self_match"] * 3
+
+
+@virtual
 async def test_an_expiry_by_the_venues_own_prevention_is_counted_as_an_alarm(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLACEMENTS = 10  # of each user at least
 FAULTY_SECONDS = 30.0  # at most, before everybody has placed ten orders
 MOST_TRADING_SECONDS = 300.0  # without faults
-TARGET_SECONDS = 5.0
+TARGET_SECONDS = 4.0
 STOP_SECONDS = 60.0
 REST_SECONDS = 75.0  # after the healing, when the budget of a whole minute is used up
 START_SECONDS = 30.0

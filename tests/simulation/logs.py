@@ -1,5 +1,6 @@
 """The services' logs in a run: warnings into the trace, errors nobody expected into a violation."""
 
+import traceback
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ def captured(sim: "Simulation") -> Iterator[None]:
         text = str(event.pop("event"))
         component = str(event.pop("component", "log"))
         error = event.pop("exc_info", None)
+        if error is True:
+            error = traceback.format_exc()
         rest = " ".join(f"{key}={value}" for key, value in sorted(event.items()) if key != "traceback")
         sim.trace.add(component, f"{text} {rest}")
         sim.tell("said", f"{text} {rest} {event.get('traceback', '')} {error if error else ''}")

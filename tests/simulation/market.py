@@ -28,8 +28,10 @@ class SimMarket:
         """As the order service's adapter reads it."""
         server = self._sim.order
         symbol = next(m[0] for m in MARKETS if (m[1], m[2]) == (venue, token))
-        session = next((s for s in server.sessions.all() if s.venue is venue), None) if server else None
-        if server is None or session is None or not server.ready:
+        if server is None or not server.ready:
+            raise Unreached("UNAVAILABLE", "UNAVAILABLE", "no connection")
+        session = next((s for s in server.sessions.all() if s.venue is venue), None)
+        if session is None:
             raise Unreached("UNAVAILABLE", "UNAVAILABLE", "no connection")
         reading = server.call(session.port.instrument(symbol), "instrument")
         try:

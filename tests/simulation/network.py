@@ -75,7 +75,7 @@ class Network:
         self.bans: dict[Venue, tuple[float, int]] = {}
         self.on_sent: list[Callable[[Sent], None]] = []
         self.on_ban_heard: list[Callable[[Venue, float], None]] = []
-        self.arriving = False  # a request, which the engine has not held up
+        self.arriving = ""  # what a request says that reaches the exchange now, not held up by the engine
         self._count = 0
         self._readings: dict[str, tuple[float, Response]] = {}
         self._under_way: dict[int, tuple[Any, Sent]] = {}
@@ -241,9 +241,9 @@ class Network:
 
     def _arrive(self, sent: Sent, answer: "asyncio.Future[port.Response] | None", held: bool) -> None:
         self._under_way.pop(sent.number, None)
-        self.arriving = not held
+        self.arriving = "" if held else sent.request.body.decode()
         result = self.exchange.world.handle(sent.request, self.exchange.now_ms(), held=held)
-        self.arriving = False
+        self.arriving = ""
         self.exchange.moved()
         if isinstance(result, Held):
             self.trace.add("exchange", f"#{sent.number} waits for the engine")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 # After how many placements a user is stopped, and how.
-ENOUGH = (10, 10, 10, 14)
+ENOUGH = (10, 10, 10, 12)
 WAYS = (StopMode.DRAIN, StopMode.CANCEL, StopMode.CANCEL, StopMode.FLATTEN)
 WITHIN_SECONDS = 22.0  # the wishes are drawn
 MOST_WISHES = 4
@@ -189,8 +189,8 @@ class Operator:
     def _target(self, config: StrategyConfig, spent: int) -> Decimal:
         amount, whole = config.users[0].single_trade_amount_usdt, Decimal(spent)
         if config.target_scope == "per_user":
-            return round(whole / len(config.user_ids) + amount * self._dice.choice((Decimal("0.5"), 1, 2)), 1)
-        return round(whole + amount * self._dice.randint(1, 6), 1)
+            return round(whole / len(config.user_ids) + amount * self._dice.choice((Decimal("0.5"), 1)), 1)
+        return round(whole + amount * self._dice.randint(1, 4), 1)
 
     def everybody_ended(self) -> bool:
         """Has nobody anything to do any more?"""

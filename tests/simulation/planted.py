@@ -362,7 +362,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted("late proof of life is ignored", _late_proof_is_ignored, ("I3", "I4", "I12"), (8, "harsh")),
     Planted("the claim is dropped while in doubt", _claim_dropped_in_doubt, ("I9", "I8")),
     Planted("the slot is freed in doubt", _slot_freed_in_doubt, ("slot",)),
-    Planted("the reservation is released early", _reservation_released_early, ("I6",), (5, "mild")),
+    Planted("the reservation is released early", _reservation_released_early, ("I6",), (2, "harsh")),
     Planted("fills are made up", _made_up_fills, ("I4",)),
     Planted(
         "trades are marked seen before they are written",
@@ -376,7 +376,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted("the age of a price is not checked", _price_age_not_checked, ("I13",), (2, "harsh")),
     Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",), (20, "harsh")),
     Planted("the guard is off", _guard_off, ("I9", "I8")),
-    Planted("targets are not checked", _targets_not_checked, ("I6",), (6, "harsh")),
+    Planted("targets are not checked", _targets_not_checked, ("I6",), (4, "harsh")),
     Planted("a cancel kills the pending leg", _cancel_kills_the_pending_leg, ("wish",)),
     Planted("bans are forgotten", _bans_are_forgotten, ("ban",), (8, "harsh")),
     Planted("answers come before they are durable", _answers_before_it_is_durable, ("I16",)),

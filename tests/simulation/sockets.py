@@ -98,9 +98,9 @@ class SimSocket:
         """A frame of the client's arrives, if the exchange still has the connection."""
         if self._connection is not None:
             exchange = self._network.exchange
-            self._network.arriving = True
+            self._network.arriving = text
             exchange.world.receive(self._connection, text, exchange.now_ms())
-            self._network.arriving = False
+            self._network.arriving = ""
             exchange.moved()
 
     def _hear(self, frame: bytes) -> None:

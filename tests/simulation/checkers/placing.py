@@ -162,8 +162,10 @@ class OldPlacements(_Intents):
         if order.leg == "pending":
             return  # its list was accepted before
         venue, _ = self.sim.exchange.managed[order.account]
-        if venue is Venue.ALPHA or not self.sim.network.arriving or self.sim.order is None:
+        if venue is Venue.ALPHA or self.sim.order is None:
             return
+        if order.client_id not in self.sim.network.arriving:
+            return  # the engine's turn, perhaps while another request arrives
         late = self.sim.loop.time() - self._began - RULES.recv_window
         for intent in self.intents(order.client_id, ("", "", "", Decimal(0), Decimal(0))):
             made_by = self._made_by.get(intent, self.sim.order.store.instance_epoch)

@@ -47,9 +47,10 @@ def test_pause_and_resume_ask_for_what_was_said_and_show_the_strategies(
     assert done.result(5) == 0
     assert (request.strategy_id, request.user_id) == ("koge_volume_boost", "2")
     assert request.request_id
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "paused" in out
     assert "paused by a person" in out
+    assert f"{command}d koge_volume_boost, user 2: each loop takes it up" in err  # the table may be older
 
 
 def test_pausing_what_does_not_run_is_the_wrong_state(wire, capsys):

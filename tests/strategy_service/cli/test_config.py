@@ -43,6 +43,9 @@ def bad(tmp_path):
 def test_a_good_file_is_valid(wire, good, capsys):
     assert wire.run("config", "validate", "--config", good).result(5) == 0
     assert "1 strategy, 1 enabled" in capsys.readouterr().out
+    assert wire.run("config", "validate", good).result(5) == 0
+    assert "1 strategy, 1 enabled" in capsys.readouterr().out
+    assert wire.run("config", "validate", good, "--config", good).result(5) == 2
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(wire, bad, capsys):
@@ -174,3 +177,10 @@ def test_diff_without_a_second_file_asks_for_what_is_in_force_and_changes_nothin
     assert done.result(5) == 0
     assert request.validate_only
     assert capsys.readouterr().out == changes[0] + "\n"
+
+
+def test_diff_without_service_and_file_says_what_needs_no_service(wire, capsys):
+    done = wire.run("config", "diff")
+    wire.answer("ReloadConfig", None, grpc.StatusCode.UNAVAILABLE, "refused")
+    assert done.result(5) == 6
+    assert "name a second FILE" in capsys.readouterr().err

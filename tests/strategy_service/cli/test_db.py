@@ -35,6 +35,17 @@ def test_without_a_file_it_is_the_journal_of_the_settings(
     assert main(["db", "upgrade"]) == Exit.OK
 
 
+def test_without_a_journal_the_newest_one_nearby_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "demo-1" / "order.db"
+    journal.parent.mkdir()
+    SqliteStore(journal).close()
+    monkeypatch.setenv("OTOPILOT_DATA_DIR", str(tmp_path / "paper"))
+    assert main(["db", "check"]) == Exit.NOT_FOUND
+    assert f"--journal {journal}" in capfd.readouterr().err
+
+
 def test_what_is_wrong_is_said_on_stderr_with_its_exit_code(
     journal: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,20 @@ def one(findings, check):
     return found
 
 
+# ------------------------------------------------------------------ environment
+
+
+def test_a_variable_that_sets_nothing_is_named_with_the_one_that_was_meant(monkeypatch):
+    monkeypatch.setenv("OTOPILOT_ORDER__PORT", "50052")
+    monkeypatch.setenv("OTOPILOT_DATA_DIR", "var/paper")
+    monkeypatch.setenv("OTOPILOT_TESTNET_KIND", "rsa")
+    assert list(checks.environment()) == []
+    monkeypatch.setenv("OTOPILOT_ORDER_PORT", "50052")
+    (found,) = checks.environment()
+    assert found.verdict is Verdict.WARNING
+    assert "OTOPILOT_ORDER_PORT sets nothing (did you mean OTOPILOT_ORDER__PORT?)" in found.detail
+
+
 # ------------------------------------------------------------------ files
 
 

@@ -106,6 +106,7 @@ def test_wrong_usage_ends_with_2_and_prints_no_data(wire, capsys, argv):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("otopilot: ")
+    assert "Value error" not in err
 
 
 def test_the_help_names_every_command(capsys):

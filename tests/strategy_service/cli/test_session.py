@@ -51,6 +51,7 @@ class World:
         self.exchange_knows = ("1", "2")
         self.by_hand = []
         self.on_watch = lambda: None
+        self.joined = None  # the state of a strategy that a reload enabled meanwhile
 
     def status(self):
         users = [
@@ -67,6 +68,16 @@ class World:
             venue=market_pb2.VENUE_ALPHA,
             users=users,
         )
+
+    def statuses(self):
+        found = [self.status()]
+        if self.joined is not None:
+            other = self.status()
+            other.strategy_id, other.is_running = "koge2", self.joined == RUNNING
+            for user in other.users:
+                user.state = self.joined
+            found.append(other)
+        return found
 
     def exchange(self, what, body):
         """The control API."""
@@ -105,9 +116,13 @@ class Strategy(strategy_pb2_grpc.StrategyServiceServicer):
         return strategies.StartStrategyResponse(strategies=found)
 
     def WatchStrategies(self, request, context):
-        yield strategies.WatchStrategiesResponse(sequence=1, snapshot=True, strategies=[self.world.status()])
+        yield strategies.WatchStrategiesResponse(sequence=1, snapshot=True, strategies=self._wanted(request))
         self.world.on_watch()
-        yield strategies.WatchStrategiesResponse(sequence=2, strategies=[self.world.status()])
+        yield strategies.WatchStrategiesResponse(sequence=2, strategies=self._wanted(request))
+
+    def _wanted(self, request):
+        wanted = request.strategy_ids
+        return [each for each in self.world.statuses() if not wanted or each.strategy_id in wanted]
 
     def StopStrategy(self, request, context):
         self.world.calls.append(f"stop mode={strategies.StopMode.Name(request.mode)}")
@@ -115,7 +130,7 @@ class Strategy(strategy_pb2_grpc.StrategyServiceServicer):
         return strategies.StopStrategyResponse(strategies=[self.world.status()])
 
     def ListStrategies(self, request, context):
-        return strategies.ListStrategiesResponse(strategies=[self.world.status()])
+        return strategies.ListStrategiesResponse(strategies=self.world.statuses())
 
 
 class Orders(order_pb2_grpc.OrderServiceServicer):
@@ -256,6 +271,30 @@ def test_a_trade_by_hand_is_shown_apart_and_is_no_difference(world, services, co
     out = capsys.readouterr().out
     assert "paper exchange says: bought 100.5 USDT, sold 0 USDT: as here" in out
     assert "beside it by other hands: bought 35 USDT, sold 0 USDT" in out
+
+
+def reach_while_another_joins(world):
+    """The first look sees koge reached and koge2 begun, the second sees that end, too."""
+    states = iter([RUNNING, REACHED])
+
+    def next_look():
+        world.state, world.joined = REACHED, next(states, REACHED)
+        world.calls.append(f"koge2 {strategies.UserRunState.Name(world.joined)}")
+
+    world.on_watch = next_look
+
+
+def test_a_run_of_everything_also_waits_for_what_a_reload_starts_meanwhile(world, services, config, capsys):
+    reach_while_another_joins(world)
+    main(["run", "--config", config], services)
+    assert "koge2 USER_RUN_STATE_REACHED" in world.calls[: world.calls.index("settle")]
+    assert "koge2: target reached" in capsys.readouterr().out
+
+
+def test_a_run_of_one_strategy_waits_for_no_other(world, services, config, capsys):
+    reach_while_another_joins(world)
+    assert main(["run", "--config", config, "--strategy", "koge"], services) == 0
+    assert "koge2" not in capsys.readouterr().out
 
 
 def test_only_the_named_strategy_is_started(world, services, config):

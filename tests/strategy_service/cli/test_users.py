@@ -62,7 +62,17 @@ def test_a_user_without_a_credential_is_named_with_the_whole_command_that_adds_o
     done = wire.run("users", *command, "9", "--venue", "spot")
     wire.answer("ListUsers", known())
     assert done.result(5) == 3
-    assert "otopilot users add 9 --venue spot" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "otopilot users add 9 --venue spot" in err
+    assert "--paper" in err  # the settings of these tests are for paper
+
+
+def test_a_secret_that_is_not_there_is_told_with_where_it_was_looked_for(wire, capsys, tmp_path):
+    missing, empty = tmp_path / "none.json", tmp_path / "empty.json"
+    empty.write_text("\n")
+    for path, words in ((missing, f"{missing}: No such file"), (empty, f"{empty} is empty")):
+        assert wire.run("users", "add", "7", "--file", str(path)).result(5) == 4
+        assert words in capsys.readouterr().err
 
 
 def test_rotate_keeps_the_kind_stores_the_new_secret_and_tries_it(wire, capsys, secret_file):

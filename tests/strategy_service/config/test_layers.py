@@ -108,7 +108,8 @@ def test_the_resolved_configuration_is_plain_data_with_amounts_as_text() -> None
     ("asked", "said"),
     [
         (("kogi", "1", None), "unknown strategy 'kogi' (did you mean koge?)"),
-        (("koge", "3", None), "unknown user of strategy koge '3'"),
+        (("usdt", "1", None), "unknown strategy 'usdt': there is koge"),
+        (("koge", "3", None), "unknown user '3' of strategy koge: there is 1, 2"),
         (("koge", "1", "max_cost_usd"), "unknown key 'max_cost_usd' (did you mean max_cost_usdt?)"),
     ],
 )
