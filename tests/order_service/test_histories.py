@@ -119,6 +119,7 @@ def check_against_the_venue(desk: Desk) -> None:
 
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
 @example(seed=145585, spot=False)  # trades of an order by hand are seen more than a minute after its end
+@example(seed=711, spot=False)
 @given(seed=st.integers(0, 2**32), spot=st.booleans())
 def test_random_histories_end_in_the_venues_truth_and_survive_a_restart(
     tmp_path_factory: pytest.TempPathFactory, seed: int, spot: bool

@@ -15,7 +15,7 @@ import pytest
 from market_service.venues import aggregate_trades
 from market_service.venues import alpha_parse as alpha_market
 from market_service.venues import spot_parse as spot_market
-from market_service.venues.aggregate_trades import StreamEnds
+from market_service.venues.aggregate_trades import Acknowledged, Leaving, StreamEnds
 from market_service.venues.port import Tick
 from order_service.venues import alpha_parse as alpha
 from order_service.venues import spot_answers, spot_rules
@@ -149,14 +149,21 @@ def tick(frame: Any) -> object:
 
 
 def acknowledged(frame: Any) -> object:
-    assert aggregate_trades.read_frame(json.dumps(frame).encode(), LATE) is None
-    return True
+    told = aggregate_trades.read_frame(json.dumps(frame).encode(), LATE)
+    assert told == Acknowledged(frame["id"])
+    return told
 
 
 def ends(frame: Any) -> object:
     with pytest.raises(StreamEnds):
         aggregate_trades.read_frame(json.dumps(frame).encode(), LATE)
     return True
+
+
+def leaving(frame: Any) -> object:
+    told = aggregate_trades.read_frame(json.dumps(frame).encode(), LATE)
+    assert told == Leaving()
+    return told
 
 
 def ticker_is_not_asked_for(frame: Any) -> object:
@@ -245,7 +252,8 @@ MARKET_READ: dict[str, Reader] = {
     "stream_agg_trade": lambda data: tick({"stream": "s", "data": data}),
     "stream_combined_wrapper": ticker_is_not_asked_for,
     "stream_error_messages": lambda errors: [ends(one) for one in errors],
-    "stream_server_shutdown_combined": ends,
+    "stream_server_shutdown_combined": leaving,
+    "stream_server_shutdown_raw": leaving,
     "stream_subscribe_response": acknowledged,
     "rest_agg_trades": lambda a: aggregate_trades.newest_of_rows(json.dumps(a).encode(), "X", LATE),
     "rest_ticker_price_many": lambda a: spot_market.read_prices(json.dumps(a).encode()),
@@ -267,7 +275,6 @@ SPOT_NOT_READ = {
     *("signing_vectors_hmac_sha256",),  # test_spot_pool.py
     *("stream_avg_price", "stream_book_ticker", "stream_depth_update", "stream_kline", "stream_mini_ticker"),
     *("stream_partial_depth", "stream_reference_price", "stream_ticker", "stream_trade"),
-    *("stream_server_shutdown_raw",),
     *("stream_get_property_response", "stream_list_subscriptions_response"),
     *("stream_set_property_response", "stream_unsubscribe_response"),
     *("wsapi_exchange_info_response", "wsapi_session_logon_response", "wsapi_session_logout_response"),
