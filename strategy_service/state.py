@@ -328,7 +328,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def between_rounds(self) -> bool:
         """New rules may come in now (product 2: at the next cycle)."""
         untouched = not self.round_open or (self.try_number == 0 and not self.spent)
-        return self.phase is Phase.RESTING and untouched
+        # A round that waits for a halted symbol waits for the very rules that come in.
+        return self.phase is Phase.RESTING and (untouched or self.waiting.code == Reason.HALTED)
 
 
 PRICE_WAITS = frozenset({Reason.PRICE, Reason.STALE_PRICE})

@@ -101,7 +101,8 @@ class StrategyRun:
                 self._meet(each.outcome)
         count = len(self.config.users)
         for index, settings in enumerate(self.config.users):
-            if settings.user_id in self.users:
+            if (known := self.users.get(settings.user_id)) is not None:
+                known.obey(*self._rules(settings))  # the symbol may have been read again since
                 continue
             user = self._add(settings)
             if settings.user_id in ended:
@@ -169,8 +170,11 @@ class StrategyRun:
 
     def apply(self, config: StrategyConfig) -> None:
         """New configuration on the same market: loops take it at their next cycle; scopes.write follows."""
+        added = set(config.user_ids) - set(self.config.user_ids)
         self.config = config
-        if self.instrument is None:
+        if self.instrument is None:  # its loops begin later: with who is new, however it ended before
+            for user_id in sorted(added):
+                self._runs.forget_user(self.strategy_id, user_id)
             return
         self.prepare(self.instrument)
         if not self.is_running:
@@ -180,6 +184,7 @@ class StrategyRun:
             if user is None:
                 self._take_part(settings)
             elif settings.user_id in self.draining:
+                self._runs.forget_user(self.strategy_id, settings.user_id)  # for the next process, too
                 if user.ended is not None:
                     self._take_part(settings)
             else:

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from decimal import Decimal as D
 
+import msgspec
+
 from strategy_service.config import StrategyConfig
-from strategy_service.state import StopMode
+from strategy_service.history import Ended
+from strategy_service.reasons import Reason
+from strategy_service.state import Outcome, Phase, State, StopMode, Waiting
 from strategy_service.strategy_run import StrategyRun
 from tests.strategy_service.builders import strategy, trading
 from tests.strategy_service.conftest import Desk
@@ -98,3 +102,36 @@ async def test_a_reload_while_a_start_prepares_is_not_lost(desk: Make) -> None:
     d.supervisor._preparation.prepare = slow  # type: ignore[method-assign]
     await d.supervisor.start("t")
     await d.until(lambda: len(d.orders.buys("3")) >= 1)
+
+
+async def test_whoever_is_listed_again_before_its_loop_began_starts_with_the_others(desk: Make) -> None:
+    d = desk(OTHER)
+    both = strategy("s", users=("1", "2"), target="100000")
+    run = d.supervisor._roster.make(OTHER)
+    d.runs.end_user("s", "2", Ended(Outcome.STOPPED, d.supervisor.clock.now(), ()))
+    d.runs.wish_stop("s", "2", StopMode.DRAIN)
+    run.apply(both)
+    assert not d.runs.ended_users("s")
+    assert not d.runs.stop_wishes("s")
+
+
+async def test_whoever_winds_down_and_is_listed_again_is_not_wound_down_by_the_next_process(
+    desk: Make,
+) -> None:
+    both = strategy("s", users=("1", "2"), target="100000", trade_interval_seconds=D("0.05"))
+    d = desk(both)
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    run = d.supervisor._roster.runs["s"]
+    run.apply(OTHER)
+    assert d.runs.stop_wishes("s") == {"2": StopMode.DRAIN}
+    run.apply(both)
+    assert not d.runs.stop_wishes("s")
+    await d.until(lambda: run.users["2"].ended is None and not run.users["2"].stopping)
+
+
+def test_a_round_that_waits_for_a_halted_symbol_takes_its_new_rules() -> None:
+    waits = State(phase=Phase.RESTING, round_open=True, try_number=1, slot=0.0)
+    assert not waits.between_rounds
+    halted = msgspec.structs.replace(waits, waiting=Waiting(Reason.HALTED, "halted"))
+    assert halted.between_rounds
