@@ -102,6 +102,7 @@ class Course:
         sim = self._sim
         self.nature.end()
         await self._until(self._both_run, START_SECONDS, "both services run")
+        await self._until(self.operator.idle, START_SECONDS, "what was asked is done")
         assert sim.strategy is not None
         sim.trace.add("operator", f"stops everything ({sim.scenario.stop_mode}); faults heal")
         await self._heal()

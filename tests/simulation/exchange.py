@@ -46,6 +46,7 @@ class SimExchange:
         self.state = self.world.exchange.state
         self.managed: dict[str, tuple[Venue, str]] = {}
         self.manual: set[int] = set()  # orders somebody placed by hand
+        self.most_min_notional = Decimal(0)  # that ever was in force
         self.on_time: list[Callable[[], None]] = []
         self._timer: Any = None
         self._arm()

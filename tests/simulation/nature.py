@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRADING_SECONDS = 22.0  # within which the drawn moments lie
 BEAT = 0.5
+LARGER_NOTIONAL = Decimal(11)  # of the smallest order, for a while
 ENGINE_SECONDS = (2, 10, 20)
 
 
@@ -119,11 +120,13 @@ class Nature:
         rule |= dice.choice(
             [
                 {"kind": "delist"},
-                {"kind": "filters", "set": {"min_notional": "11"}},
+                {"kind": "filters", "set": {"min_notional": str(LARGER_NOTIONAL)}},
                 *(spot_only if venue is Venue.SPOT else []),
             ]
         )
         sim.trace.add("nature", f"{symbol}: {rule}")
+        if rule["kind"] == "filters":
+            sim.exchange.most_min_notional = LARGER_NOTIONAL
         sim.exchange.world.faults.add(FaultRule.model_validate(rule))
         sim.exchange.moved()
 

@@ -25,7 +25,6 @@ ENOUGH = (10, 10, 10, 12)
 WAYS = (StopMode.DRAIN, StopMode.CANCEL, StopMode.CANCEL, StopMode.FLATTEN)
 WITHIN_SECONDS = 22.0  # the wishes are drawn
 MOST_WISHES = 4
-GIVE_UP_SECONDS = 3.0  # what is refused for so long is not wished any more
 
 Call = Callable[[Supervisor], Coroutine[Any, Any, Any]]
 
@@ -38,7 +37,6 @@ class _Wish:
     name: str
     call: Call
     must: bool = False  # asked until it is taken
-    asked_at: float = 0.0
     task: "asyncio.Task[Any] | None" = None
     of: StrategyProcess | None = None
 
@@ -112,6 +110,8 @@ class Operator:
         )
         self._configure()
         supervisor.reload()
+        if without is None and supervisor.status(strategy_id).ended_at is not None:
+            await supervisor.start(strategy_id)  # its run was over already
 
     def _configure(self) -> None:
         self._revision += 1
@@ -137,12 +137,10 @@ class Operator:
             if not wish.task.done():
                 return False
             refused = wish.task.exception() is not None
-            again = wish.must or self._sim.loop.time() < wish.asked_at + GIVE_UP_SECONDS
-            if not refused or not again:
+            if not refused or not wish.must:
                 self._wishes.remove(wish)
                 return True
         else:
-            wish.asked_at = self._sim.loop.time()
             self._sim.trace.add("operator", wish.name)
         wish.of, wish.task = strategy, strategy.ask(wish.call(strategy.supervisor), wish.name)
         wish.task.add_done_callback(_seen)
@@ -164,7 +162,8 @@ class Operator:
                 if place not in self._asked and self._sim.placements[config.venue, user_id] >= enough:
                     self._asked[place] = None
                     self._sim.trace.add("operator", f"stops {'/'.join(place)} ({mode})")
-                    strategy.ask(strategy.supervisor.stop(*place, mode, wait=False), "stop")
+                    asked = strategy.ask(strategy.supervisor.stop(*place, mode, wait=False), "stop")
+                    asked.add_done_callback(_seen)  # it may be taken out just now
 
     # ------------------------------------------------------------------ targets
 
@@ -200,6 +199,13 @@ class Operator:
         return all(status.ended_at is not None for status in strategy.supervisor.statuses())
 
     # ------------------------------------------------------------------ the end
+
+    def idle(self) -> bool:
+        """Is nothing under way any more that was asked? What was not asked yet is not asked now."""
+        self._wishes = [
+            w for w in self._wishes if w.of is self._sim.strategy and w.task and not w.task.done()
+        ]
+        return not self._wishes
 
     def stop_everything(self) -> Any:
         """Wind everything down; the task that does it."""

@@ -111,7 +111,8 @@ class SharedCourse(Course):
         bought = sum((fill.quote for fill in sim.exchange.fills() if fill.side == "BUY"), Decimal(0))
         instrument = sim.exchange.state.markets[_symbol(config)].instrument
         dearest = max((fill.price for fill in sim.exchange.fills()), default=Decimal(0))
-        smallest = (instrument.min_notional + 3 * instrument.step_size * dearest) * Decimal("1.05")
+        least = max(instrument.min_notional, sim.exchange.most_min_notional)
+        smallest = (least + 3 * instrument.step_size * dearest) * Decimal("1.05")
         if not config.target_volume <= bought <= config.target_volume + smallest:
             raise Violation(
                 "shared", f"target {config.target_volume}, bought {bought}, smallest order {smallest}"

@@ -222,7 +222,9 @@ class Targets(Checker):
     def _most_for_a_smallest(self, order: Order, scope: VolumeScope) -> Decimal:
         instrument = self.sim.exchange.state.markets[order.symbol].instrument
         price = order.working.price
-        one = (instrument.min_notional + 3 * instrument.step_size * price) * Decimal("1.05")
+        # The service may go by filters that were in force a moment ago.
+        least = max(instrument.min_notional, self.sim.exchange.most_min_notional)
+        one = (least + 3 * instrument.step_size * price) * Decimal("1.05")
         return one * 2 if scope.side is VolumeSide.BOTH else one
 
 
