@@ -74,7 +74,7 @@ bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.idle_loops
 	@$(BIN)/python -m benchmarks.loops
 
-simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh])
+simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh|alone])
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --from $(or $(FROM),0)) \
 		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(WITHIN),--seconds $(WITHIN))
 

@@ -3,7 +3,7 @@
 The symbol's reference price where it has one, else the average price over the filter's `avgPriceMins`,
 else, with `avgPriceMins` 0, the last price. A price that cannot be read in time is not known, and then
 the venue decides: it refuses with a definite no whatever is outside its band (binance-spot 2.3), which
-costs less than to hold back orders that it would take.
+costs less than to hold back orders that it would take. A price that is nonsense places nothing.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ BAND_SECONDS = 2.0
 BAND_WITHIN_SECONDS = 0.5  # of a placement; then it goes on without
 NEVER_FOR = 300.0  # a symbol that never had a reference price: it may get one
 MAX_SYMBOLS = 1000
+UNREADABLE = "unreadable"
 _NEVER_HAD_ONE = "-2043"
 
 _log = log.get("spot_band")
@@ -62,6 +63,8 @@ class BandPrices:
             async with asyncio.timeout(BAND_WITHIN_SECONDS):
                 return _Found(await self._read(symbol, minutes))
         except (VenueError, TimeoutError) as error:
+            if isinstance(error, VenueError) and error.code == UNREADABLE:
+                raise  # an absurd price is no missing one: nothing is placed on it (reliability 60)
             _log.info("price of the band not known: the venue decides", symbol=symbol, error=str(error))
             return _Found(None)
 

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from tests.simulation import runner
-from tests.simulation.profiles import PROFILES
+from tests.simulation.profiles import PROFILES, SETS
 from tests.simulation.simulation import Outcome, play
 
 SHOWN = 50  # lines of a failure's trace
@@ -22,13 +22,13 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print everything that happens")
     parser.add_argument("--seeds", type=int, default=300, help="how many (default 300)")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first of them")
-    parser.add_argument("--profile", choices=[*sorted(PROFILES), "both"], default="both")
+    parser.add_argument("--profile", choices=sorted(SETS), default="both")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seconds", type=float, help="begin no seed after that long")
     parser.add_argument("--shared", action="store_true", help="fifty users on a shared target")
     parser.add_argument("--keep", action="store_true", help="write failing seeds to regressions/")
     args = parser.parse_args()
-    profiles = sorted(PROFILES) if args.profile == "both" else [args.profile]
+    profiles = SETS[args.profile]
     if args.seed is not None:
         echo = print if args.trace else None
         outcomes = [play(args.seed, PROFILES[p], echo, many=args.shared) for p in profiles]

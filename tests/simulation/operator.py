@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ENOUGH = (10, 10, 10, 12)
 WAYS = (StopMode.DRAIN, StopMode.CANCEL, StopMode.CANCEL, StopMode.FLATTEN)
 WITHIN_SECONDS = 22.0  # the wishes are drawn
-MOST_WISHES = 4
 
 Call = Callable[[Supervisor], Coroutine[Any, Any, Any]]
 
@@ -55,7 +54,7 @@ class Operator:
         self._wishes: list[_Wish] = []
         self._revision = 1
         self._lowered = False
-        for _ in range(self._dice.randint(0, MOST_WISHES)):
+        for _ in range(self._dice.randint(0, sim.scenario.profile.wishes)):
             self._draw(self._dice.uniform(1.0, WITHIN_SECONDS))
 
     # ------------------------------------------------------------------ what is drawn

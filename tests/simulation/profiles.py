@@ -1,6 +1,6 @@
 """How bad it gets: chances per request, frame, call and commit, and how often processes die."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Profile:
     stand_stills: int  # at most, of either service's machine
     zombie: float  # chance that the strategy service is replaced while its machine stands still
     conditions: int  # at most: a market halted, withdrawn, with other filters
+    wishes: int  # at most: somebody pauses, stops, starts, reloads
     skew_seconds: float
     revoked_user: float  # chance that one user's credential ends
     manual_orders: float  # chance that somebody trades by hand
@@ -77,6 +78,7 @@ MILD = Profile(
     stand_stills=1,
     zombie=0.2,
     conditions=1,
+    wishes=4,
     skew_seconds=0.2,
     revoked_user=0.1,
     manual_orders=0.3,
@@ -113,9 +115,21 @@ HARSH = Profile(
     stand_stills=2,
     zombie=0.4,
     conditions=2,
+    wishes=4,
     skew_seconds=1.5,
     revoked_user=0.2,
     manual_orders=0.6,
 )
 
-PROFILES = {profile.name: profile for profile in (MILD, HARSH)}
+
+def alone(profile: Profile) -> Profile:
+    """The same where nobody intervenes, no market changes and no machine stands still."""
+    return replace(profile, name=f"{profile.name}-alone", stand_stills=0, zombie=0.0, conditions=0, wishes=0)
+
+
+PROFILES = {profile.name: profile for profile in (MILD, HARSH, alone(MILD), alone(HARSH))}
+# What one word of the command line stands for.
+SETS = {name: (name,) for name in PROFILES} | {
+    "both": ("harsh", "mild"),
+    "alone": ("harsh-alone", "mild-alone"),
+}

@@ -61,7 +61,6 @@ async def test_the_reference_price_comes_first_then_the_average_or_with_0_minute
         ([band(None)], AVERAGE),  # minutes that are not told
         ([band(1)], AVERAGE),  # the answer is of five minutes
         ([band(5)], reply({"mins": 5, "price": "0.00000000", "closeTime": 0})),  # nothing traded
-        ([band(5)], reply({"mins": "x"})),
         ([band(5)], VenueSilent("timeout", "no answer")),
     ],
 )
@@ -70,6 +69,12 @@ async def test_what_cannot_be_known_is_none_and_never_a_guess_2_3(
 ) -> None:
     _, venue = desk(NEVER, *bands, avgPrice=average)
     assert await venue.band_price(BTC) is None
+
+
+async def test_nonsense_for_a_price_is_unreadable_and_no_missing_price_2_3() -> None:
+    _, venue = desk(NEVER, band(5), avgPrice=reply({"mins": "x"}))
+    with pytest.raises(VenueSilent, match="unreadable"):
+        await venue.band_price(BTC)
 
 
 async def test_a_reference_price_that_cannot_be_read_is_not_taken_for_none_2_3() -> None:
