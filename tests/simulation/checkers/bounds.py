@@ -20,6 +20,7 @@ SMALL_TASKS = ("send ", "place ", "learn ", "stop ")  # that end with what they 
 TASKS_A_USER = 8  # sweeps, a stream and what it keeps alive
 TASKS_BESIDE = 30
 LAST_WORD = timedelta(seconds=30)  # a request's deadline, and the longest pause after it
+MOST_ENDED = 200  # orders that ended last and are looked through
 
 
 class NoSecrets(Checker):
@@ -91,8 +92,9 @@ class Bounds(Checker):
         One more of each account may be asked about: by a sweep, long after its end.
         """
         books, since = server.journal.books, self.sim.clock.now() - LAST_WORD
-        ended = itertools.takewhile(lambda order: order.updated_at >= since, reversed(books.recent.values()))
-        return len(books.live) + sum(1 for _ in ended) + len(self.sim.scenario.accounts)
+        newest = itertools.islice(reversed(books.recent.values()), MOST_ENDED)
+        ended = sum(order.updated_at >= since for order in newest)
+        return len(books.live) + ended + len(self.sim.scenario.accounts)
 
     def at_rest(self) -> None:
         server = self.sim.order
