@@ -19,7 +19,7 @@ TOLD = frozenset({"kind", "api_key", "user_agent"})  # of a credential's parts, 
 SMALL_TASKS = ("send ", "place ", "learn ", "stop ")  # that end with what they do
 TASKS_A_USER = 8  # sweeps, a stream and what it keeps alive
 TASKS_BESIDE = 30
-LAST_WORD = timedelta(seconds=30)  # a request's deadline, and the longest pause after it
+LAST_WORD = timedelta(seconds=60)  # a request's deadline, the pause after it, and a ban between them
 MOST_ENDED = 200  # orders that ended last and are looked through
 
 
