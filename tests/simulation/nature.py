@@ -12,6 +12,7 @@ from otopilot.order import IN_FLIGHT, RequestId
 from paper_exchange.faults import FaultRule
 from paper_exchange.model import NewOrder, Refused
 from strategy_service.clients import PriceKey
+from tests.simulation.network import Sent
 from tests.simulation.scenario import MARKETS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Nature:
         """Let it happen."""
         sim, scenario = self._sim, self._sim.scenario
         for fraction in scenario.order_kills:
-            self._at(fraction, self._soon(sim.kill_order))
+            when = self._dice.choice((self._soon, self._as_it_sends))
+            self._at(fraction, when(sim.kill_order))
         for fraction in scenario.strategy_kills:
             self._at(fraction, self._soon(sim.kill_strategy))
         for fraction, seconds, venue in scenario.outages:
@@ -129,6 +131,16 @@ class Nature:
             sim.exchange.most_min_notional = LARGER_NOTIONAL
         sim.exchange.world.faults.add(FaultRule.model_validate(rule))
         sim.exchange.moved()
+
+    def _as_it_sends(self, kill: object) -> object:
+        """Just after the next placement has left."""
+
+        def heard(sent: Sent) -> None:
+            if sent.places:
+                self._sim.network.on_sent.remove(heard)
+                self._sim.at_step[self._sim.loop.steps + self._dice.randint(1, 3)] = kill  # type: ignore[assignment]
+
+        return lambda: self._sim.network.on_sent.append(heard)
 
     def _outage(self, venue: Venue, seconds: float) -> None:
         self._sim.trace.add("nature", f"{venue} is out for {seconds:.1f} s")

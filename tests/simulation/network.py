@@ -98,11 +98,11 @@ class Network:
         for timer, sent in list(self._under_way.values()):
             if self.profile is not None and self.dice.random() < 0.5:
                 timer.cancel()
-                self._later(self.dice.uniform(0.5, 8.0), sent, None, held=False)
+                self._later(self.dice.uniform(3.0, 9.0), sent, None, held=False)
         for number, (timer, arrive) in list(self._frames.items()):
             if self.profile is not None and self.dice.random() < 0.5:
                 timer.cancel()
-                self._frames[number] = (self.after(self.dice.uniform(0.5, 8.0), arrive), arrive)
+                self._frames[number] = (self.after(self.dice.uniform(3.0, 9.0), arrive), arrive)
 
     def heal(self) -> None:
         """From now on everything works; what is still under way arrives soon."""
@@ -127,7 +127,7 @@ class Network:
         """It has left. The future gets an answer or VenueSilent, or nothing."""
         self._count += 1
         sent = Sent(self._count, request, venue, began, self.loop.time())
-        for heard in self.on_sent:
+        for heard in list(self.on_sent):
             heard(sent)
         fate = self._fate(sent)
         sent.fate = fate
@@ -158,7 +158,7 @@ class Network:
         self._count += 1
         now = self.loop.time()
         sent = Sent(self._count, twin(asked), Venue.SPOT, now, now)
-        for heard in self.on_sent:
+        for heard in list(self.on_sent):
             heard(sent)
         fate = sent.fate = self._fate(sent)
         if fate or sent.places:
@@ -193,6 +193,8 @@ class Network:
         left = max(1, round(until - self.loop.time() - back + 0.5))
 
         def tell() -> None:
+            if socket.is_closed:
+                return  # nobody hears it
             for heard in self.on_ban_heard:
                 heard(sent.venue, self.loop.time() + left)
             now_ms = self.exchange.now_ms()

@@ -128,7 +128,7 @@ class OrderProcess:
         self.loop.kill(self.process)
         self.network.stall()
         for socket in list(self.network.sockets):
-            socket.abandon(self.network.dice.choice((0.0, 1.0, 20.0)))
+            socket.abandon(self.network.dice.choice((0.0, 20.0)))
         self.store.close()
         for told in self.died:
             told()

@@ -6,6 +6,7 @@ from typing import Any
 from order_service.credentials import Vault
 from order_service.gate import GatedAccount
 from order_service.order_manager import OrderManager
+from order_service.venues.spot_rest import SpotRest
 from otopilot import log
 from otopilot.order import LegRole, Order
 from tests.simulation.planting import Patches, Planted
@@ -53,6 +54,17 @@ def _sends_are_never_forgotten(patches: Patches) -> None:
     patches.put(OrderManager, "_send", make)
 
 
+def _old_requests_stay_good(patches: Patches) -> None:
+    def make(init: Any) -> Any:
+        def generous(self: SpotRest, *args: Any) -> None:
+            init(self, *args)
+            self._recv_window_ms = 60_000
+
+        return generous
+
+    patches.put(SpotRest, "__init__", make)
+
+
 def _signed_with_anothers_key(patches: Patches) -> None:
     firsts: dict[type, GatedAccount] = {}
 
@@ -69,5 +81,6 @@ BESIDE: tuple[Planted, ...] = (
     Planted("secrets are logged", _secrets_are_logged, ("I14",)),
     Planted("secrets are stored as they are", _secrets_are_not_sealed, ("I14",)),
     Planted("sends are never forgotten", _sends_are_never_forgotten, ("I15",)),
+    Planted("old requests stay good", _old_requests_stay_good, ("I10",), (59, "harsh")),
     Planted("requests are signed with another's key", _signed_with_anothers_key, ("I12",), (2, "harsh")),
 )

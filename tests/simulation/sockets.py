@@ -78,6 +78,11 @@ class SimSocket:
         else:
             self._network.after(NOTICED_SECONDS, self._end)
 
+    @property
+    def is_closed(self) -> bool:
+        """Does its client hear nothing any more?"""
+        return self._closed
+
     def abandon(self, seconds: float) -> None:
         """Its client has died: what it had sent may arrive until the exchange notices."""
         self._closed = True
