@@ -370,7 +370,7 @@ PLANTED: tuple[Planted, ...] = (
         ("I4", "I3", "liveness"),
         (13, "harsh"),
     ),
-    Planted("trades are keyed by the reading", _trade_keyed_by_reading, ("I4",), (1, "mild")),
+    Planted("trades are keyed by the reading", _trade_keyed_by_reading, ("I4",)),
     Planted("foreign trades count as own", _foreign_counted_as_own, ("I4", "I11")),
     Planted("the day is local time", _local_time_day, ("I5",)),
     Planted("the age of a price is not checked", _price_age_not_checked, ("I13",), (1, "harsh")),

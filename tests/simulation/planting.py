@@ -28,7 +28,7 @@ class Planted:
     name: str
     plant: Patch
     found_by: tuple[str, ...]
-    known: tuple[int, str] = (0, "harsh")
+    known: tuple[int, str] = (1, "harsh")
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
