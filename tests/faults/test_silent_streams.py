@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from otopilot.instrument import Venue
-from otopilot.order import OrderState
+from otopilot.order import LegRole, OrderState
 from tests.faults.floor import Floor
 from tests.virtual_loop import virtual
 
@@ -78,8 +78,11 @@ def test_a_silent_stream_of_one_user_costs_the_others_less_than_a_twentieth(
                 while floor.clock.monotonic() < ends:
                     # Apart, so that no two users' orders could meet.
                     order = await floor.place(user, buy="1.001", sell="1.0012")
-                    await floor.reaches(order, OrderState.TRIGGERED, *ENDED, seconds=60)
-                    rounds += user != "1"
+                    bought = await floor.reaches(order, OrderState.TRIGGERED, *ENDED, seconds=60)
+                    rounds += 1
+                    # An account may have twenty lists open (binance-spot 2.3).
+                    if bought.state is OrderState.TRIGGERED:
+                        await floor.cancel(order, LegRole.PENDING)
                     await floor.sleep(3)
 
             await asyncio.gather(*(trade(user) for user in "2345"), quiet(floor, ends))
