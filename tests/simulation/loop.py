@@ -229,10 +229,17 @@ class SimLoop(asyncio.AbstractEventLoop):
                         break
                     handle = self._ready.pop(0)
                     if not handle.gone:
-                        handle.context.run(handle.callback, *handle.args)
+                        self._bury(handle)
         finally:
             events._set_running_loop(None)
         self._ready, self._timers, self._generators, self._corpses = [], [], [], []
+
+    def _bury(self, handle: _Handle) -> None:
+        """Call it, so that its task may end; of a dead process it may find its files closed."""
+        try:
+            handle.context.run(handle.callback, *handle.args)
+        except Exception as error:
+            self.call_exception_handler({"message": "buried", "exception": error})
 
     # ------------------------------------------------------------------ what asyncio asks for
 

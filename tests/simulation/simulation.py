@@ -275,16 +275,17 @@ def play(
     scenario = shared.scenario(seed, profile) if many else draw(seed, profile)
     shm = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as directory:
+        # Collected between the runs: what is collected in one must not depend on chance. What is there
+        # before the world is made is for good, modules and caches: it is not walked through each time.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
         course = SharedCourse if many else Course
         sim = Simulation(seed, profile, Path(directory), echo, scenario, course)
-        # Collected between the runs: what is collected in one must not depend on chance.
-        gc.collect()
-        gc.freeze()  # what is left is for good, modules and caches: not to be walked through each time
-        gc.disable()
         try:
             sim.run()
         except Violation as violation:
-            return Outcome(sim, violation)
+            return Outcome(sim, violation.with_traceback(None))  # whose frames would keep the world alive
         finally:
             gc.enable()
         return Outcome(sim, None)
