@@ -121,13 +121,17 @@ def ws_result(message: Row, now: datetime) -> Any:
 
 def _retry_at(error: Row, now: datetime) -> datetime:
     """A limit's end: here an epoch time, unlike REST's seconds (binance-spot 6)."""
-    detail = error.get("data")
+    detail, unknown = error.get("data"), timedelta(seconds=_RATE_LIMIT_SECONDS)
     if not isinstance(detail, dict) or "retryAfter" not in detail:
-        return now + timedelta(seconds=_RATE_LIMIT_SECONDS)
-    # By the venue's own clock, of which it tells the time beside it: ours may differ.
-    told_at = moment_of(detail, "serverTime") if "serverTime" in detail else now
-    wait = moment_of(detail, "retryAfter") - told_at
-    return now + min(wait, timedelta(seconds=_LONGEST_RETRY_SECONDS))
+        return now + unknown
+    try:
+        # By the venue's own clock, of which it tells the time beside it: ours may differ.
+        told_at = moment_of(detail, "serverTime") if "serverTime" in detail else now
+        wait = moment_of(detail, "retryAfter") - told_at
+    except Unreadable:
+        return now + unknown
+    # A limit that was over before it was told says nothing about when to come back.
+    return now + (min(wait, timedelta(seconds=_LONGEST_RETRY_SECONDS)) if wait > timedelta() else unknown)
 
 
 def ws_used_weight(message: Row) -> int | None:

@@ -279,6 +279,25 @@ async def test_a_ban_told_on_a_socket_closes_both_paths_for_everybody() -> None:
         assert (len(api.asked), api.rest) == (asked, [])
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "server_time"),
+    [(1_000, 2_000), (1_000, 253_402_300_799_999), ("soon", 1_000), (10**30, 1_000), (1_000, -1)],
+)
+@virtual
+async def test_a_ban_whose_end_makes_no_sense_lasts_a_minute(
+    retry_after: object, server_time: object
+) -> None:
+    api = Desk()
+    ban = fixture("spot/wsapi_error_418_banned")["error"]
+    ban["data"] = {"retryAfter": retry_after, "serverTime": server_time}
+    api.instead["order.place"] = {"status": 418, "error": ban}
+    budget = RateBudget(Venue.SPOT, api.clock, limits.spot())
+    async with opened(api, transport=GatedTransport(api, budget, api.clock)) as venue:
+        with pytest.raises(RateLimited):
+            await account(venue).place(now(SINGLE, api))
+        assert budget.closed_until() == api.clock.now() + timedelta(minutes=1)
+
+
 @virtual
 async def test_a_question_without_an_answer_is_asked_again_by_rest() -> None:
     api = Desk()
