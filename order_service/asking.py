@@ -1,6 +1,7 @@
 """What a caller asks for, and what was read from the venue before it is decided. Pure."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -77,5 +78,6 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     free_quote: Decimal
     free_quote_at: datetime
     held_base: Decimal | None = None  # free or locked, with the same read; none: not known
+    order_limits: Mapping[str, Decimal] = {}  # what one order may be worth of an asset
     has_client_ids: bool
     ahead: timedelta = timedelta()  # the venue's clock, of ours

@@ -46,6 +46,7 @@ async def _read(session: Session, ask: Ask, clock: Clock) -> Circumstances:
         free_quote=funds.free.get(instrument.quote_asset, ZERO),
         free_quote_at=funds.read_at,
         held_base=funds.held.get(instrument.base_asset, ZERO),
+        order_limits=await session.order_limits(ask.symbol),
         has_client_ids=port.has_client_ids,
         ahead=await port.time() - clock.now(),
     )

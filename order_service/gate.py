@@ -7,6 +7,7 @@ GatedTransport lets nothing out during a ban, whoever asks: public reads and con
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from order_service.rate_budget import Priority, RateBudget
@@ -100,6 +101,10 @@ class GatedAccount:
     async def fee_rates(self, symbol: str) -> FeeRates:
         """As the account's."""
         return await self._ask("fee_rates", lambda: self._account.fee_rates(symbol))
+
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """As the account's."""
+        return await self._ask("order_limits", lambda: self._account.order_limits(symbol))
 
     async def run_stream(self, sink: StreamSink) -> None:
         """As the account's: it waits out a ban by itself, and tells of one it meets."""

@@ -224,6 +224,8 @@ class OrderManager:
             return [self._refused(RejectionKind.VENUE, error)]
         except VenueRefused as error:
             session.forget_balances()
+            if error.code == "filter":
+                session.distrust_order_limits()
             return [self._refused(RejectionKind.VENUE, error)]
         except VenueSilent as error:
             return [Doubted(reason=str(error), at=self._clock.now())]

@@ -135,9 +135,11 @@ def _check_status(instrument: Instrument) -> None:
 
 
 def _check_filters(side: Side, price: Decimal, quantity: Decimal, known: Circumstances) -> None:
-    found = known.instrument.violations(side, price, quantity, known.band_price)
+    instrument = known.instrument
+    found = instrument.violations(side, price, quantity, known.band_price)
+    found += instrument.worth_violations(price, quantity, known.order_limits)
     if found:
-        message = _story(known.instrument, side, found)
+        message = _story(instrument, side, found)
         raise Denied(Kind.BAD_ARGUMENT, "DENIED_FILTER", message, filter=found[0].filter)
 
 

@@ -5,10 +5,11 @@ else (architecture 7). A stopped user needs a person; storing a credential start
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from order_service.denied import Denied, JournalFailed, Kind
 from order_service.gate import GatedAccount
@@ -25,6 +26,7 @@ from otopilot.order import UserId
 from otopilot.position import User, UserState
 
 FEES_FOR = 600.0  # seconds
+ORDER_LIMITS_FOR = 3_600.0
 BALANCES_FOR = 30.0
 BALANCES_AT_MOST_EVERY = 1.0
 
@@ -32,6 +34,7 @@ BALANCES_AT_MOST_EVERY = 1.0
 LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order", "self_match"})
 
 SessionKey = tuple[Venue, UserId]
+T = TypeVar("T")
 _log = log.get("sessions")
 
 
@@ -54,6 +57,7 @@ class Session:
     in_known_world: bool = False  # since its stream last came or went (worlds.py)
     tried: bool = False  # the credential was accepted at least once
     _fees: dict[str, tuple[float, FeeRates]] = field(default_factory=dict)
+    _order_limits: dict[str, tuple[float, Mapping[str, Decimal]]] = field(default_factory=dict)
     _balances: "Funds | None" = None
     _changes: int = 0  # of balances, as far as heard
 
@@ -91,12 +95,33 @@ class Session:
 
     async def fees(self, symbol: str) -> FeeRates:
         """The account's fee rates, at most ten minutes old."""
+        return await self._known(self._fees, symbol, FEES_FOR, self._reading.fee_rates)
+
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """What one order may be worth of an asset; at most an hour old."""
+        return await self._known(self._order_limits, symbol, ORDER_LIMITS_FOR, self._reading.order_limits)
+
+    def distrust_order_limits(self) -> None:
+        """The venue refused an order by its rules: the next placement reads the account's again."""
+        self._order_limits.clear()
+
+    @property
+    def _reading(self) -> GatedAccount:
+        return self.account.at(Priority.PLACE)
+
+    async def _known(
+        self,
+        kept: dict[str, tuple[float, T]],
+        symbol: str,
+        seconds: float,
+        read: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """What was read of a symbol, or is read now."""
         now = self.clock.monotonic()
-        known = self._fees.get(symbol)
-        if known is None or now - known[0] > FEES_FOR:
+        known = kept.get(symbol)
+        if known is None or now - known[0] > seconds:
             await self.budget.wait_open(Priority.PLACE)
-            known = (now, await self.account.at(Priority.PLACE).fee_rates(symbol))
-            self._fees[symbol] = known
+            known = kept[symbol] = (now, await read(symbol))
         return known[1]
 
     async def funds(self, asset: str, *, at_least: Decimal) -> "Funds":
@@ -111,7 +136,7 @@ class Session:
     async def _read_balances(self) -> "Funds":
         await self.budget.wait_open(Priority.PLACE)
         changes, read, read_at = self._changes, self.clock.monotonic(), self.clock.now()
-        balances = await self.account.at(Priority.PLACE).balances()
+        balances = await self._reading.balances()
         free = {balance.asset: balance.free for balance in balances}
         held = {balance.asset: balance.free + balance.locked for balance in balances}
         found = Funds(free, held, read, read_at)

@@ -4,6 +4,7 @@ Venues never round: a value off the grid is refused. So rounding happens here, n
 user's disfavour: a BUY's price down, a SELL's price up, a quantity down (product 3.4).
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -144,6 +145,17 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_notional is not None and notional > self.max_notional:
             found.append(_violation("NOTIONAL", "notional", notional, "above", self.max_notional))
         return found
+
+    def worth_violations(
+        self, price: Decimal, quantity: Decimal, limits: Mapping[str, Decimal]
+    ) -> list[Violation]:
+        """MAX_ASSET: what one order of the account may be worth of an asset."""
+        worth = {self.base_asset: quantity, self.quote_asset: price * quantity}
+        return [
+            _violation("MAX_ASSET", f"worth in {asset}", amount, "above", limits[asset])
+            for asset, amount in worth.items()
+            if asset in limits and amount > limits[asset]
+        ]
 
     def standing_violations(self, standing: Standing) -> list[Violation]:
         """Every count or position that the account would exceed; a limit of 0 is none."""

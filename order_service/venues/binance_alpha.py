@@ -300,6 +300,10 @@ class AlphaAccount:
         """The fee rates on the symbol."""
         return await self._get(alpha.FEE_RATE, {"symbol": symbol}, alpha.fee_rates)
 
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """None: Alpha knows no limits of an account."""
+        return {}
+
     async def run_stream(self, sink: StreamSink) -> None:
         """Keep the order stream up until cancelled, with a fresh key every 25 minutes."""
         await keep_up(self._stream_once, sink, self._venue.clock)

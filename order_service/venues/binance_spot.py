@@ -264,6 +264,10 @@ class SpotAccount:
         """The account's fee rates on the symbol."""
         return await self._get("/api/v3/account/commission", {"symbol": symbol}, spot.fee_rates)
 
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """MAX_ASSET of the symbol's assets, which only the account's own filters tell (binance-spot 2.3)."""
+        return await self._get("/api/v3/myFilters", {"symbol": symbol}, spot.order_limits)
+
     async def run_stream(self, sink: StreamSink) -> None:
         """Keep the user data subscription up until cancelled."""
         self._venue.pool.start()

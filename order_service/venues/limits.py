@@ -28,6 +28,7 @@ _SPOT_WEIGHTS = {
     "trades_since": 20,
     "balances": 20,
     "fee_rates": 20,
+    "order_limits": 40,
 }
 _ALPHA_WEIGHTS = {"look_up": 2, "order_history": 2, "trades_since": 3, "balances": 2}
 

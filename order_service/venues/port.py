@@ -234,6 +234,10 @@ class Account(Protocol):
         """The account's fee rates on the symbol."""
         ...
 
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """What one order of the account on the symbol may be worth of an asset, where the venue limits it."""
+        ...
+
     async def run_stream(self, sink: StreamSink) -> None:
         """Keep the user stream up until cancelled: StreamUp after each (re)connect, then pushes."""
         ...

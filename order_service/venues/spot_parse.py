@@ -4,6 +4,7 @@ Adapters hand in what the wire said and get the port's words or one of its failu
 is not in the tables below is never a no (architecture 5.4, binance-spot 10).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -146,6 +147,16 @@ def fee_rates(answer: Any) -> FeeRates:
         buy += role + amount_of(row, "buyer", ZERO)
         sell += role + amount_of(row, "seller", ZERO)
     return FeeRates(buy=buy, sell=sell)
+
+
+def order_limits(answer: Any) -> Mapping[str, Decimal]:
+    """What one order may be worth of an asset; of two limits the lesser holds."""
+    limits: dict[str, Decimal] = {}
+    for row in rows_of(row_of(answer, "my filters").get("assetFilters"), "assetFilters"):
+        if text_of(row, "filterType") == "MAX_ASSET":
+            asset, limit = id_of(row, "asset"), not_negative_of(row, "limit")
+            limits[asset] = min(limit, limits.get(asset, limit))
+    return limits
 
 
 def last_price(answer: Any) -> Decimal:

@@ -226,6 +226,16 @@ async def test_a_single_order_and_the_account_behind_it(desk: Desk) -> None:
     assert await account.look_up(a_buy("700"), LegRole.WORKING) is None
 
 
+async def test_what_an_order_of_the_account_may_be_worth_is_read_and_held_to() -> None:
+    config = make_config(spot={"max_assets": {"USDT": "500", "EUR": "1"}})
+    async with desk_of(config) as desk:
+        account = await desk.account()
+        assert await account.order_limits(BNB) == {"USDT": Decimal(500)}
+        with pytest.raises(VenueRefused, match="MAX_ASSET") as refused:
+            await account.place(a_buy("700"))
+        assert refused.value.code == "filter"
+
+
 @pytest.mark.parametrize(
     ("price", "quantity", "code"),
     [("700.001", "1", "filter"), ("700", "100", "insufficient_balance"), ("700", "0.001", "filter")],

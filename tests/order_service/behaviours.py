@@ -29,6 +29,11 @@ async def refused(account: FakeAccount, order: Order) -> Placed:
     raise VenueRefused("-2010", "insufficient balance")
 
 
+async def refused_by_filter(account: FakeAccount, order: Order) -> Placed:
+    """A no by the venue's rules."""
+    raise VenueRefused("filter", "Filter failure: MAX_ASSET")
+
+
 async def not_reached(account: FakeAccount, order: Order) -> Placed:
     """It never left."""
     raise VenueNotReached("no_connection", "nothing was sent")

@@ -6,7 +6,7 @@ what was sent to it, and does nothing by itself: a test fills, cancels and fails
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -104,6 +104,7 @@ class FakeAccount:
     rows: dict[VenueOrderId, Row] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
     quote: Decimal = Decimal(100_000)
+    limits: dict[str, Decimal] = field(default_factory=dict)  # of one order, by asset
     placements: deque[Behaviour] = field(default_factory=deque)
     sent: list[Order] = field(default_factory=list)
     cancels: list[tuple[str, LegRole]] = field(default_factory=list)
@@ -186,6 +187,11 @@ class FakeAccount:
         """The same for everybody."""
         self._call("fee_rates")
         return FeeRates(FEE, FEE)
+
+    async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
+        """As set."""
+        self._call("order_limits")
+        return self.limits
 
     async def run_stream(self, sink: StreamSink) -> None:
         """Up until cancelled."""

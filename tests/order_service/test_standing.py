@@ -9,9 +9,10 @@ import pytest
 
 from order_service.denied import Denied
 from order_service.venues.port import AssetBalance
+from otopilot import money
 from otopilot.instrument import Side
 from otopilot.order import LegRole, Order, OrderState
-from tests.order_service.behaviours import answer_lost
+from tests.order_service.behaviours import answer_lost, refused_by_filter
 from tests.order_service.desk import Desk, spot_venue
 from tests.order_service.fakes import FakeVenue, Row
 from tests.virtual_loop import virtual
@@ -136,3 +137,38 @@ async def test_a_band_price_that_is_not_known_leaves_the_band_to_the_venue_2_3(t
             await desk.place()
         desk.venue.band_unknown = True
         assert (await desk.place()).state is OrderState.WORKING
+
+
+@virtual
+async def test_max_asset_binds_each_leg_by_the_accounts_own_limits_2_3(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        asked = await desk.place(validate_only=True)
+        assert asked.pending is not None
+        sold = asked.pending.price * asked.pending.quantity
+        desk.account().limits = {"USDT": sold, "BNB": asked.working.quantity, "EUR": Decimal(0)}
+        desk.session().distrust_order_limits()
+        await desk.place(validate_only=True)
+        desk.account().limits = {"USDT": sold - Decimal("0.01")}
+        desk.session().distrust_order_limits()
+        await denied(desk, "MAX_ASSET", money.text(sold), money.text(sold - Decimal("0.01")))
+
+
+@virtual
+async def test_an_accounts_limits_are_read_once_an_hour_and_again_when_a_filter_refuses_2_3(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue()) as desk:
+        await desk.add("1")
+        for _ in range(2):
+            await desk.place(validate_only=True)
+        assert desk.account().calls["order_limits"] == 1
+        desk.account().placements.append(refused_by_filter)
+        desk.account().limits = {"USDT": Decimal(1)}
+        await desk.place()
+        assert desk.account().calls["order_limits"] == 1
+        with pytest.raises(Denied, match="MAX_ASSET"):
+            await desk.place()
+        desk.account().limits = {}
+        await desk.sleep(3_601)
+        await desk.place(validate_only=True)

@@ -88,6 +88,7 @@ CALLS: list[Call] = [
     lambda account, order: account.trades_since(order.symbol, NOW),
     lambda account, _: account.balances(),
     lambda account, order: account.fee_rates(order.symbol),
+    lambda account, order: account.order_limits(order.symbol),
     lambda account, order: account._venue.last_price(order.symbol),
     lambda account, order: account._venue.instrument(order.symbol),
     lambda account, _: account._venue.world(),

@@ -32,6 +32,7 @@ SAMPLES: dict[str, tuple[Any, Parse]] = {
     "spot trades": (fixture("spot/rest_my_trades"), spot.trades),
     "spot balances": (fixture("spot/rest_account"), spot.balances),
     "spot fees": (fixture("spot/rest_account_commission"), spot.fee_rates),
+    "spot order limits": (fixture("spot/rest_my_filters"), spot.order_limits),
     "spot rules": (
         fixture("spot/composed_rest_exchange_info_one_symbol"),
         lambda a: spot_rules.rules(a, "BTCUSDT"),
