@@ -1,5 +1,7 @@
 """Volume scopes, positions and the placing right: what a strategy reads and writes beside orders."""
 
+import msgspec
+
 from order_service.books import Books
 from order_service.denied import Denied, Kind
 from order_service.journal import Journal
@@ -90,7 +92,9 @@ class Accounts:
         """Where a user stands on a symbol. Raises Denied (UNKNOWN_USER)."""
         session = self._sessions.require(venue, user_id)
         account = AccountKey(user_id, venue, symbol)
-        return await self._journal.run(lambda tx: _position(tx.books, account, strategy, session.user()))
+        position = await self._journal.run(lambda tx: _position(tx.books, account, strategy, session.user()))
+        fees = session.known_fees(symbol)
+        return position if fees is None else msgspec.structs.replace(position, buy_fee_rate=fees.buy)
 
     async def balances(self, user_id: UserId, venue: Venue) -> tuple[AssetBalance, ...]:
         """An account's balances, read now. Raises Denied (UNKNOWN_USER, VENUE_UNREADABLE)."""

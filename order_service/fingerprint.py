@@ -13,11 +13,10 @@ from decimal import Decimal
 
 import msgspec
 
-from otopilot.instrument import Instrument, Side, Venue
+from otopilot.instrument import FINGERPRINT_TICKS, Instrument, Side, Venue
 from otopilot.order import UserId
 
 MEMORY = timedelta(minutes=10)
-MOST_TICKS = 9
 MOST_STEPS_OF_A_SELL = 9
 LEAST_SHARE = Decimal("0.999")  # of the amount that was asked for
 
@@ -99,7 +98,7 @@ def _candidates(wanted: Fingerprint, instrument: Instrument) -> Iterator[Fingerp
         quantity = wanted.quantity - step * instrument.step_size
         if quantity <= 0:
             return
-        ticks = range(MOST_TICKS + 1) if wanted.side is Side.BUY else range(1)
+        ticks = range(FINGERPRINT_TICKS + 1) if wanted.side is Side.BUY else range(1)
         for tick in ticks:
             price = wanted.price - tick * instrument.tick_size
             enough = price * quantity >= LEAST_SHARE * wanted.price * wanted.quantity

@@ -15,11 +15,10 @@ from order_service.asking import Ask as Ask
 from order_service.asking import Circumstances as Circumstances
 from order_service.books import Books
 from order_service.denied import Denied, Kind
-from order_service.fingerprint import MOST_TICKS, Fingerprint, NoneFree
+from order_service.fingerprint import Fingerprint, NoneFree
 from order_service.guard import Blocked, Verdict
 from order_service.standing import standing_with
 from order_service.transaction import Transaction
-from order_service.venues.port import FeeRates
 from otopilot import money
 from otopilot.instrument import Instrument, InstrumentStatus, Side, Violation
 from otopilot.money import ZERO
@@ -83,7 +82,7 @@ def _admit(
         )
     _check_price_age(ask, now)
     _check_status(known.instrument)
-    _check_filters(ask.side, ask.price, ask.quantity, known)
+    _check_filters(ask.side, ask.price, ask.quantity, ask, known)
     _check_room(tx.books, ask)
     _check_standing(tx.books, ask, known)
     _check_funds(tx.books, ask, known)
@@ -92,7 +91,7 @@ def _admit(
     if not known.has_client_ids:
         order = _with_fingerprint(tx.books, order, known, now)
     for leg in order.legs:
-        _check_filters(leg.side, leg.price, leg.quantity, known)
+        _check_filters(leg.side, leg.price, leg.quantity, ask, known)
     _check_scope(tx.books, ask, order, known, now)
     return order, got
 
@@ -134,13 +133,18 @@ def _check_status(instrument: Instrument) -> None:
         )
 
 
-def _check_filters(side: Side, price: Decimal, quantity: Decimal, known: Circumstances) -> None:
+def _check_filters(side: Side, price: Decimal, quantity: Decimal, ask: Ask, known: Circumstances) -> None:
+    """Of one leg. What is too little for either leg is told with what would do."""
     instrument = known.instrument
     found = instrument.violations(side, price, quantity, known.band_price)
     found += instrument.worth_violations(price, quantity, known.order_limits)
-    if found:
-        message = _story(instrument, side, found)
-        raise Denied(Kind.BAD_ARGUMENT, "DENIED_FILTER", message, filter=found[0].filter)
+    if not found:
+        return
+    details = {"filter": found[0].filter}
+    smallest = _smallest_quantity(ask, known)
+    if ask.pending_price is not None and ask.quantity < smallest:
+        details["smallest_quantity"] = money.text(smallest)
+    raise Denied(Kind.BAD_ARGUMENT, "DENIED_FILTER", _story(instrument, side, found), **details)
 
 
 def _check_standing(books: Books, ask: Ask, known: Circumstances) -> None:
@@ -331,7 +335,7 @@ def _check_scope(books: Books, ask: Ask, order: Order, known: Circumstances, now
     left = scope.target - counted - reserved
     if not counting or notional <= left:
         return
-    smallest = _smallest_quantity(ask, order, known.instrument, known.fees)
+    smallest = _smallest_quantity(ask, known)
     whole = sum((smallest * leg.price for leg in counting), ZERO)
     if left > 0 and reserved == 0 and order.working.quantity <= smallest and left < whole:
         return
@@ -378,13 +382,12 @@ def _check_cost(books: Books, ask: Ask, member: ScopeMember) -> None:
         )
 
 
-def _smallest_quantity(ask: Ask, order: Order, instrument: Instrument, fees: FeeRates) -> Decimal:
-    """The smallest order at the lowest price that guard and fingerprint may apply."""
-    if order.pending is None:
-        return instrument.smallest_quantity(order.working.price, order.working.price, ZERO)
-    floor = ask.price if ask.limit_price is None else min(ask.price, ask.limit_price)
-    lowest = max(instrument.tick_size, floor - MOST_TICKS * instrument.tick_size)
-    return instrument.smallest_quantity(lowest, order.pending.price, fees.buy)
+def _smallest_quantity(ask: Ask, known: Circumstances) -> Decimal:
+    """The smallest order like the one that is asked for, whatever guard and fingerprint make of it."""
+    least = ask.least_prices.bid
+    if ask.pending_price is None or least is None:
+        return known.instrument.smallest_quantity(ask.price, ask.price, ZERO)
+    return known.instrument.smallest_quantity(least, ask.pending_price, known.fees.buy)
 
 
 def _precondition(reason: str, message: str, **metadata: str) -> Denied:

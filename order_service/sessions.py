@@ -124,6 +124,11 @@ class Session:
             known = kept[symbol] = (now, await read(symbol))
         return known[1]
 
+    def known_fees(self, symbol: str) -> FeeRates | None:
+        """The account's fee rates as they were read last; none before the first placement."""
+        known = self._fees.get(symbol)
+        return None if known is None else known[1]
+
     async def funds(self, asset: str, *, at_least: Decimal) -> "Funds":
         """The balances; read again when they are old or there seems too little of the asset."""
         known = self._balances

@@ -13,6 +13,8 @@ import msgspec
 from otopilot import money
 from otopilot.money import ONE, ZERO
 
+FINGERPRINT_TICKS = 9  # by which Alpha's fingerprint may lower a BUY (architecture 5.6)
+
 
 class Venue(StrEnum):
     """Where an instrument trades."""
@@ -115,13 +117,20 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """What can be sold of a quantity bought when the fee is taken from the base received."""
         return self.round_quantity(quantity * (ONE - fee_rate))
 
-    def smallest_quantity(self, lowest_buy: Decimal, sell: Decimal, fee_rate: Decimal) -> Decimal:
-        """The least quantity whose two legs pass all filters (product 3.2).
+    def lowest_applied(self, min_buy_price: Decimal) -> Decimal:
+        """The price at which a BUY may come to stand when the guard may lower it to `min_buy_price`."""
+        ticks = FINGERPRINT_TICKS if self.venue is Venue.ALPHA else 0
+        return max(min_buy_price - ticks * self.tick_size, self.tick_size)
 
-        The SELL is counted net of fee, the BUY at the lowest price that may be applied.
+    def smallest_quantity(self, min_buy_price: Decimal, sell: Decimal, fee_rate: Decimal) -> Decimal:
+        """The smallest order (product 3.2): the least base whose two legs pass all filters.
+
+        The one definition, for who asks, who admits and who plans. The BUY is taken at the lowest
+        price that guard and fingerprint may apply, the SELL, at the price that is asked for it, net
+        of the fee that the account pays in base.
         """
         least = max(self.min_quantity, self.step_size)
-        buy = max(least, self.min_notional / lowest_buy)
+        buy = max(least, self.min_notional / self.lowest_applied(min_buy_price))
         sold = money.ceil_to(max(least, self.min_notional / sell), self.step_size)
         return max(money.ceil_to(buy, self.step_size), money.ceil_to(sold / (ONE - fee_rate), self.step_size))
 

@@ -112,3 +112,4 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     bought_quote: Decimal = ZERO
     sold_quote: Decimal = ZERO
     open_sells: int = 0
+    buy_fee_rate: Decimal | None = None  # a fraction of the base bought; none: not read yet

@@ -11,6 +11,7 @@ from strategy_service.selling import blocking_price
 from strategy_service.state import Condition, Denied
 from strategy_service.turn import Turn
 
+_SIZED_SECONDS = 0.05  # it said what size would do
 _GUARD_SECONDS = 0.5  # whoever may pass is told so: this is for a price that has moved
 
 # Reason of a denial -> code, condition, seconds until it is asked again.
@@ -49,6 +50,7 @@ def buy_denied(turn: Turn, news: Denied) -> None:
         code, condition, seconds = _DENIALS.get(news.reason, default)
     if hint := news.metadata.get("smallest_quantity"):
         turn.set(smallest=money.parse(hint))
+        seconds = _SIZED_SECONDS
     turn.set(not_before=turn.now + seconds, fresh=turn.state.fresh and news.reason in _UNREAD)
     turn.wait(code, news.message, turn.state.not_before, condition)
 

@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from decimal import ROUND_FLOOR, Decimal
 
 from otopilot import money
-from otopilot.instrument import Instrument, Side, Venue
+from otopilot.instrument import Instrument, Side
 from otopilot.money import ZERO
 from otopilot.order import Order, Purpose
 from strategy_service.config import UserSettings
 
-# Alpha's fingerprint may lower a BUY by so many ticks (architecture 5.6).
-FINGERPRINT_TICKS = 9
 RESIDUAL_NOTIONALS = Decimal("1.05")
 
 
@@ -32,18 +30,6 @@ def prices(
     buy = instrument.round_price(Side.BUY, exact)
     sell = instrument.round_price(Side.SELL, money.plus_percent(exact, sell_profit))
     return buy, sell
-
-
-def lowest_applied(min_working_price: Decimal, instrument: Instrument) -> Decimal:
-    """The lowest price at which guard and fingerprint may let the BUY stand."""
-    ticks = FINGERPRINT_TICKS if instrument.venue is Venue.ALPHA else 0
-    return max(min_working_price - ticks * instrument.tick_size, instrument.tick_size)
-
-
-def smallest_quantity(min_working_price: Decimal, sell: Decimal, instrument: Instrument) -> Decimal:
-    """Base of the smallest order whose both legs pass all filters (product 3.2)."""
-    fee = instrument.buy_fee_rate or ZERO
-    return instrument.smallest_quantity(lowest_applied(min_working_price, instrument), sell, fee)
 
 
 def open_sell_limit(settings: UserSettings, instrument: Instrument) -> int | None:

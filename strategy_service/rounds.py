@@ -17,7 +17,6 @@ from strategy_service.prices import (
     lowest_worth_sending,
     open_sell_limit,
     prices,
-    smallest_quantity,
 )
 from strategy_service.reasons import Reason, RoundResult, reason_of
 from strategy_service.state import (
@@ -264,7 +263,7 @@ def _wanted(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal) -> Deci
 def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor: Decimal) -> Decimal | None:
     """Base to ask for; none when the round ended or something must be waited for."""
     state, instrument, volume = turn.state, turn.rules.instrument, standing.volume
-    smallest = smallest_quantity(floor, sell, instrument)
+    smallest = _smallest(turn, standing, sell, floor)
     quantity = instrument.quantity_for(_wanted(turn, standing, buy, sell), buy)
     if quantity >= smallest:
         return quantity
@@ -273,11 +272,7 @@ def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor
         if state.spent:
             cycle.over(turn, RoundResult.PARTIAL)
             return None
-        text = (
-            f"{money.text(amount)} a round is below the smallest order,"
-            f" {money.text(smallest)} {instrument.token} at {money.text(buy)}"
-        )
-        turn.wait(Reason.AMOUNT_TOO_SMALL, text, turn.now + 1.0, Condition.NEEDS_PERSON)
+        _amount_too_small(turn, amount, smallest, buy)
         return None
     if volume.reserved > 0:
         text = (
@@ -288,4 +283,27 @@ def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor
         turn.set(fresh=False, not_before=turn.now + _SCOPE_SECONDS)
         turn.wake(turn.state.not_before)
         return None
-    return state.smallest or smallest  # the only overshoot there is (product 3.2)
+    return smallest  # the only overshoot there is (product 3.2)
+
+
+def _smallest(turn: Turn, standing: Standing, sell: Decimal, floor: Decimal) -> Decimal:
+    """The smallest order: as this round's last denial told it, by the venue's newest rules; else as here."""
+    if turn.state.smallest is not None:
+        return turn.state.smallest
+    fee, instrument = standing.position.buy_fee_rate, turn.rules.instrument
+    if fee is None:
+        fee = instrument.buy_fee_rate or ZERO
+    return instrument.smallest_quantity(floor, sell, fee)
+
+
+def _amount_too_small(turn: Turn, amount: Decimal, smallest: Decimal, buy: Decimal) -> None:
+    """A person must raise the amount; what a denial told may have passed, so that is asked again."""
+    text = (
+        f"{money.text(amount)} a round is below the smallest order,"
+        f" {money.text(smallest)} {turn.rules.instrument.token} at {money.text(buy)}"
+    )
+    if turn.state.smallest is None:
+        turn.wait(Reason.AMOUNT_TOO_SMALL, text, turn.now + 1.0, Condition.NEEDS_PERSON)
+        return
+    turn.set(smallest=None, not_before=turn.now + PERSON_SECONDS)
+    turn.wait(Reason.AMOUNT_TOO_SMALL, text, turn.state.not_before, Condition.BLOCKED)

@@ -154,6 +154,7 @@ def position_to_pb(position: Position) -> orders.Position:
         bought_quote=amount(position.bought_quote),
         sold_quote=amount(position.sold_quote),
         open_sells=position.open_sells,
+        buy_fee_rate=amount(position.buy_fee_rate),
     )
 
 
@@ -173,4 +174,5 @@ def position_from_pb(position: orders.Position) -> Position:
         bought_quote=decimal(position.bought_quote, "bought_quote"),
         sold_quote=decimal(position.sold_quote, "sold_quote"),
         open_sells=position.open_sells,
+        buy_fee_rate=optional_decimal(position.buy_fee_rate, "buy_fee_rate"),
     )

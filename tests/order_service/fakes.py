@@ -186,7 +186,7 @@ class FakeAccount:
     async def fee_rates(self, symbol: str) -> FeeRates:
         """The same for everybody."""
         self._call("fee_rates")
-        return FeeRates(FEE, FEE)
+        return FeeRates(self.venue.fee, self.venue.fee)
 
     async def order_limits(self, symbol: str) -> Mapping[str, Decimal]:
         """As set."""
@@ -239,7 +239,8 @@ class FakeAccount:
         """Trade so much of an order at its price, or all that is left."""
         amount = row.quantity - row.executed if quantity is None else Decimal(quantity)
         buys = row.side is Side.BUY
-        fee = Fee("ALPHA_22", amount * FEE) if buys else Fee("USDT", amount * row.price * FEE)
+        rate = self.venue.fee
+        fee = Fee("ALPHA_22", amount * rate) if buys else Fee("USDT", amount * row.price * rate)
         trade = Trade(
             key=TradeKey(f"{row.venue_id}/{self.venue.next_id()}"),
             side=row.side,
@@ -297,7 +298,7 @@ class FakeAccount:
         pending = self.sibling(row)
         if pending is not None and pending.status is LegStatus.PENDING:
             pending.status = LegStatus.OPEN
-            pending.quantity = self.venue.known.quantity_after_fee(row.executed, FEE)
+            pending.quantity = self.venue.known.quantity_after_fee(row.executed, self.venue.fee)
             pending.updated_at = self.now()
             self.push(pending)
 
@@ -321,6 +322,7 @@ class FakeVenue:
         self.venue = venue
         self.known = instrument_of(venue)
         self.price = Decimal(48)
+        self.fee = FEE
         self.world_id = "w1"
         self.world_takes = 0.0  # seconds to tell it
         self.accounts: dict[str, FakeAccount] = {}

@@ -13,8 +13,18 @@ from order_service.denied import Denied
 from order_service.ledger import AccountKey, Ledger, LedgerRow
 from order_service.venues.port import VenueSilent
 from otopilot.instrument import Side, Venue
-from otopilot.order import Fee, LegRole, OrderId, OrderState, Trade, TradeKey, UserId, VenueOrderId
-from otopilot.position import ScopeVolume, UserState, VolumeSide, VolumeWindow
+from otopilot.order import (
+    Fee,
+    LegRole,
+    OrderId,
+    OrderState,
+    StrategyId,
+    Trade,
+    TradeKey,
+    UserId,
+    VenueOrderId,
+)
+from otopilot.position import Position, ScopeVolume, UserState, VolumeSide, VolumeWindow
 from tests.order_service.behaviours import answer_lost, refused
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
 from tests.order_service.fakes import KOGE
@@ -23,6 +33,10 @@ from tests.virtual_loop import START, virtual
 
 async def volume(desk: Desk) -> ScopeVolume:
     return await desk.accounts.volume("s")  # type: ignore[arg-type]
+
+
+async def position(desk: Desk) -> Position:
+    return await desk.accounts.position(UserId("1"), desk.venue.venue, KOGE, StrategyId("st"))
 
 
 async def left(desk: Desk, user: str = "1", **changes: object) -> str:
@@ -63,6 +77,28 @@ async def test_one_smallest_order_is_admitted_below_it_and_only_when_nothing_is_
         smallest = Decimal(info.value.metadata["smallest_quantity"])
         assert (await desk.place("2", quantity=smallest)).state is OrderState.WORKING
         await left(desk, "1", quantity=smallest)
+
+
+@virtual
+async def test_what_is_too_little_for_the_sell_alone_is_denied_with_the_smallest_order(
+    tmp_path: Path,
+) -> None:
+    venue = spot_venue()
+    venue.fee = Decimal("0.001")
+    async with Desk(tmp_path / "j.db", venue) as desk:
+        await desk.add("1", target="5.01")
+        assert (await position(desk)).buy_fee_rate is None
+        prices = {"price": Decimal(50), "pending_price": Decimal(50)}
+        with pytest.raises(Denied) as info:
+            await desk.place("1", quantity=Decimal("0.100"), **prices)  # 0.0999 would be left to sell
+        assert (info.value.reason, info.value.metadata["filter"]) == ("DENIED_FILTER", "NOTIONAL")
+        smallest = Decimal(info.value.metadata["smallest_quantity"])
+        assert smallest == Decimal("0.101")
+        assert (await position(desk)).buy_fee_rate == Decimal("0.001")  # whoever asks next knows it
+        order = await desk.place("1", quantity=smallest, **prices)  # 0.04 above the target
+        assert order.state is OrderState.WORKING
+        assert order.pending is not None
+        assert order.pending.quantity == Decimal("0.100")
 
 
 @virtual

@@ -15,8 +15,8 @@ D = Decimal
 def instrument(**rules: Any) -> Instrument:
     """KOGE on BSC, with plain rules."""
     plain = {"tick_size": D("0.01"), "step_size": D("0.001"), "min_quantity": D("0.001")} | rules
+    plain.setdefault("venue", Venue.ALPHA)
     return Instrument(
-        venue=Venue.ALPHA,
         symbol="ALPHA_22USDT",
         token="KOGE",
         chain="BSC",
@@ -154,14 +154,39 @@ def test_the_smallest_quantity_passes_and_one_step_less_does_not(
     smallest = rules.smallest_quantity(buy, sell, fee)
     assume(smallest < D("1e12"))
     assert smallest % step == 0
-    assert both_legs_pass(rules, smallest, buy, sell, fee)
-    assert not both_legs_pass(rules, smallest - step, buy, sell, fee)
+    applied = rules.lowest_applied(buy)
+    assert both_legs_pass(rules, smallest, applied, sell, fee)
+    assert not both_legs_pass(rules, smallest - step, applied, sell, fee)
 
 
-def test_a_fee_in_base_makes_the_smallest_order_one_step_greater() -> None:
-    rules = instrument(min_notional=D(5))
-    assert rules.smallest_quantity(D(50), D(50), D(0)) == D("0.100")
-    assert rules.smallest_quantity(D(50), D(50), D("0.001")) == D("0.101")
+BNB = instrument(venue=Venue.SPOT, min_notional=D(5), max_notional=D(9000))
+EDGES = {
+    # BUY, SELL, fee -> the smallest order at a step of 0.001 and 5 USDT.
+    "no fee, and exactly the least value": ("50", "50", "0", "0.100"),
+    "a fee of 0.1 %: the SELL loses a step": ("50", "50", "0.001", "0.101"),
+    "with the discount it loses one as well": ("50", "50", "0.00075", "0.101"),
+    "a SELL above the BUY makes good for it": ("50", "50.51", "0.001", "0.100"),
+    "a SELL below the BUY decides by itself": ("50", "49", "0", "0.103"),
+    "a SELL below the BUY, net of fee": ("50", "49", "0.001", "0.104"),
+    "one step is more than the least value": ("6000", "6000", "0", "0.001"),
+    "one step, but none of it is left to sell": ("6000", "6000", "0.001", "0.002"),
+    "the remainder that nobody could place": ("803.9", "804.41", "0.001", "0.008"),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_the_smallest_order_passes_with_both_its_legs(name: str) -> None:
+    buy, sell, fee, quantity = (D(text) for text in EDGES[name])
+    assert BNB.smallest_quantity(buy, sell, fee) == quantity
+    assert both_legs_pass(BNB, quantity, buy, sell, fee)
+    assert not both_legs_pass(BNB, quantity - BNB.step_size, buy, sell, fee)
+
+
+def test_where_a_fingerprint_may_lower_the_buy_it_is_reckoned_at_that_price() -> None:
+    spot, alpha = (instrument(venue=venue, min_notional=D(5)) for venue in (Venue.SPOT, Venue.ALPHA))
+    assert spot.smallest_quantity(D(50), D(50), D(0)) == D("0.100")
+    assert alpha.smallest_quantity(D(50), D(50), D(0)) == D("0.101")  # at 49.91
+    assert alpha.lowest_applied(D("0.05")) == alpha.tick_size
 
 
 def test_each_side_trades_with_the_other() -> None:

@@ -27,13 +27,14 @@ FAULTY_SECONDS = 30.0  # at most, before everybody has placed ten orders
 MOST_TRADING_SECONDS = 300.0  # without faults
 TARGET_SECONDS = 4.0
 STOP_SECONDS = 60.0
-REST_SECONDS = 75.0  # after the healing, when the budget of a whole minute is used up
 START_SECONDS = 30.0
 TICK = 0.5
 
 
 class Course:
     """Owns what happens when."""
+
+    rest_seconds = 75.0  # after the healing, when the budget of a whole minute is used up
 
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
@@ -108,7 +109,7 @@ class Course:
         await self._heal()
         stopping = self.operator.stop_everything()
         await asyncio.wait({stopping}, timeout=STOP_SECONDS)
-        until = sim.loop.time() + REST_SECONDS
+        until = sim.loop.time() + self.rest_seconds
         await self._rest(until)
         sim.exchange.world.exchange.freeze()
         await self._rest(until)

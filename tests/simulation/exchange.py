@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from otopilot.clock import to_ms
-from otopilot.instrument import Venue
+from otopilot.instrument import Instrument, Venue
 from paper_exchange.http import Request, Response
 from paper_exchange.model import Account, Event, Fill, Order
 from paper_exchange.world import World
 from tests.simulation.loop import SimLoop
 from tests.simulation.scenario import Scenario
+
+LOWEST_BUY = Decimal("0.97")  # of the price asked: no ladder of a scenario goes further above the market
 
 
 class _NoStore:
@@ -75,6 +77,23 @@ class SimExchange:
     def price(self, symbol: str) -> Decimal:
         """The last public trade's price."""
         return self.state.markets[symbol].last_price
+
+    def smallest_order(self, symbol: str, buy: Decimal, sell: Decimal) -> Decimal:
+        """Base of the greatest that the smallest order could ever have been at these asked prices."""
+        own = self.state.markets[symbol].instrument
+        rules = Instrument(
+            venue=Venue(own.venue),
+            symbol=symbol,
+            token=own.base,
+            base_asset=own.base,
+            quote_asset=own.quote,
+            tick_size=own.tick_size,
+            step_size=own.step_size,
+            min_quantity=own.min_quantity,
+            # The service may go by filters that were in force a moment ago.
+            min_notional=max(own.min_notional, self.most_min_notional),
+        )
+        return rules.smallest_quantity(buy * LOWEST_BUY, sell, self.state.settings(symbol).buyer_fee)
 
     def orders(self) -> list[Order]:
         """Every order of managed accounts that was not placed by hand, oldest first."""

@@ -67,6 +67,8 @@ def scenario(seed: int, profile: Profile) -> Scenario:
 class SharedCourse(Course):
     """Owns one run to its target."""
 
+    rest_seconds = 300.0  # reading fifty users twice takes the sweeps' share of three minutes, or of four
+
     async def run(self) -> None:
         """From the first step to the last. Raises Violation."""
         sim = self._sim
@@ -109,10 +111,9 @@ class SharedCourse(Course):
         """By the exchange's own books."""
         sim, config = self._sim, self._sim.scenario.strategies[0]
         bought = sum((fill.quote for fill in sim.exchange.fills() if fill.side == "BUY"), Decimal(0))
-        instrument = sim.exchange.state.markets[_symbol(config)].instrument
-        dearest = max((fill.price for fill in sim.exchange.fills()), default=Decimal(0))
-        least = max(instrument.min_notional, sim.exchange.most_min_notional)
-        smallest = (least + 3 * instrument.step_size * dearest) * Decimal("1.05")
+        prices = [fill.price for fill in sim.exchange.fills() if fill.side == "BUY"]
+        least = sim.exchange.smallest_order(_symbol(config), min(prices), min(prices))
+        smallest = least * max(prices)
         if not config.target_volume <= bought <= config.target_volume + smallest:
             raise Violation(
                 "shared", f"target {config.target_volume}, bought {bought}, smallest order {smallest}"

@@ -16,7 +16,6 @@ from otopilot.leg import Leg
 from otopilot.money import ZERO
 from otopilot.order import CancelWish, LegRole, LegStatus, Order, OrderId, Purpose, RejectionKind, RequestId
 from otopilot.position import Position
-from strategy_service.prices import smallest_quantity
 from strategy_service.state import (
     Action,
     Cancel,
@@ -131,7 +130,7 @@ class Court:
         if any(order.buy and not order.is_over and not order.buy.is_over for order in self.orders.values()):
             return self._deny(asked, "DENIED_SLOT")
         left = self.target - self.bought() - self.reserved()
-        smallest = smallest_quantity(asked.min_working_price, asked.pending_price, KOGE)
+        smallest = KOGE.smallest_quantity(asked.min_working_price, asked.pending_price, D(0))
         small = left > 0 and self.reserved() == 0 and asked.quantity <= smallest
         if asked.quantity * asked.working_price > left and not small:
             return self._deny(asked, "DENIED_SCOPE", smallest_quantity=str(smallest))

@@ -257,9 +257,7 @@ class FakeOrders:
         )
         left = scope.target - counted - reserved
         notional = asked.quantity * asked.working_price
-        smallest = rules.instrument.smallest_quantity(
-            asked.min_working_price - 9 * rules.instrument.tick_size, asked.pending_price, ZERO
-        )
+        smallest = rules.instrument.smallest_quantity(asked.min_working_price, asked.pending_price, ZERO)
         if notional > left and not (left > 0 and reserved == 0 and asked.quantity <= smallest):
             raise _denied("DENIED_SCOPE", left=str(max(ZERO, left)), smallest_quantity=str(smallest))
 

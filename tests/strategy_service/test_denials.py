@@ -24,6 +24,31 @@ def test_the_smallest_order_is_the_one_the_denial_names() -> None:
     assert play.asked_buy.quantity == D("0.05")
 
 
+def test_a_filter_that_names_what_would_do_is_obeyed_at_once() -> None:
+    play = Play()
+    play.begins(counted="994.8", target="1000")
+    play.denies("DENIED_FILTER", filter="NOTIONAL", smallest_quantity="0.053")
+    play.wait(0.1)
+    play.reads(counted="994.8", target="1000")
+    assert (play.asked_buy.quantity, play.asked_buy.request_id) == (D("0.053"), "s/1/1/0")
+    play.said(Seen(filled(play.accepts())))
+    play.reads(last_cycle=1, counted="996", target="1000")
+    play.wait(2.0)
+    assert play.asked_buy.quantity == D("0.051")  # told for one round only
+
+
+def test_an_amount_that_is_below_what_would_do_is_not_exceeded_and_asked_again() -> None:
+    play = Play(single_trade_amount_usdt=D(6))
+    play.begins()
+    play.denies("DENIED_FILTER", filter="NOTIONAL", smallest_quantity="0.11")  # the venue asks for 11 USDT
+    play.wait(0.1)
+    play.reads()
+    assert (play.waits, play.state.waiting.condition) == ("amount_too_small", Condition.BLOCKED)
+    assert "0.11 KOGE" in play.state.waiting.text
+    play.wait(3.1)
+    assert play.asked_buy.quantity == D("0.059")  # its rules may have changed back
+
+
 def test_a_guarded_residual_is_asked_again_and_goes_before_the_buy() -> None:
     play = Play()
     play.reads(uncovered=D(1), average_cost=D(100))

@@ -12,7 +12,6 @@ from strategy_service.prices import (
     Rise,
     Swing,
     grid_floor,
-    lowest_applied,
     open_sell_limit,
     prices,
     progress,
@@ -60,8 +59,8 @@ def test_the_sell_always_keeps_the_profit_over_the_buy(reference: D, tick: D, st
 
 
 def test_alpha_may_be_applied_nine_ticks_lower_and_spot_may_not() -> None:
-    assert lowest_applied(D(100), KOGE) == D("99.91")
-    assert lowest_applied(D(100), msgspec.structs.replace(KOGE, venue=Venue.SPOT)) == D(100)
+    assert KOGE.lowest_applied(D(100)) == D("99.91")
+    assert msgspec.structs.replace(KOGE, venue=Venue.SPOT).lowest_applied(D(100)) == D(100)
 
 
 def test_open_sells_are_the_venues_limit_less_a_tenth_and_a_setting_only_lowers_it() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otopilot.order import LegStatus, Purpose
-from strategy_service.prices import RESIDUAL_NOTIONALS, smallest_quantity
+from strategy_service.prices import RESIDUAL_NOTIONALS
 from strategy_service.reasons import Reason, RoundResult
 from strategy_service.state import Outcome, Pause, Phase, PlaceOto, Stop, StopMode
 from tests.strategy_service.builders import KOGE
@@ -104,7 +104,7 @@ def check(court: Court, placed: list[PlaceOto]) -> None:
             continue
         assert order.order_id in left, (order, left)
     # Volume: at most the target and one smallest order.
-    smallest = smallest_quantity(D(90), D(95), KOGE) * D(110)
+    smallest = KOGE.smallest_quantity(D(90), D(95), D(0)) * D(110)
     assert court.bought() <= court.target + smallest
     # Residual: below what can be sold, or reported.
     in_time = court.play.now < state.stop_by
@@ -156,6 +156,6 @@ def test_in_a_fair_world_every_loop_comes_to_its_target(shares: list[str]) -> No
             break
         court.pass_time(0.3)
     assert court.play.state.outcome is Outcome.REACHED
-    assert 100 <= court.bought() <= 100 + smallest_quantity(D(90), D(95), KOGE) * D(110)
+    assert 100 <= court.bought() <= 100 + KOGE.smallest_quantity(D(90), D(95), D(0)) * D(110)
     residuals = [order for order in court.orders.values() if order.purpose is Purpose.RESIDUAL]
     assert all(order.working.quantity * order.working.price >= KOGE.min_notional for order in residuals)

@@ -83,6 +83,16 @@ def test_below_the_smallest_order_one_smallest_order_is_asked_for() -> None:
     assert asked.quantity == D("0.051")
 
 
+def test_the_smallest_order_is_one_whose_sell_passes_net_of_the_accounts_fee() -> None:
+    # 0.051 bought leave 0.050 to sell at 101.51; at a profit of -2 % that is below 5 USDT.
+    where = {"counted": "997", "target": "1000", "buy_fee_rate": D("0.001")}
+    assert Play().begins(**where).quantity == D("0.051")
+    asked = Play(sell_profit_percentage=D(-2)).begins(**where)
+    assert (asked.quantity, asked.pending_price) == (D("0.052"), D("98.49"))
+    exact = Play().begins(counted="994.8", target="1000", buy_fee_rate=D("0.001"))
+    assert exact.quantity == D("0.051")  # what is left would do, and is not exceeded
+
+
 def test_while_others_reserve_what_is_left_it_waits_for_their_end() -> None:
     play = Play()
     play.reads(counted="900", target="1000", reserved="98")

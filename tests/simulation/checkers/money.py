@@ -220,12 +220,9 @@ class Targets(Checker):
         return total
 
     def _most_for_a_smallest(self, order: Order, scope: VolumeScope) -> Decimal:
-        instrument = self.sim.exchange.state.markets[order.symbol].instrument
-        price = order.working.price
-        # The service may go by filters that were in force a moment ago.
-        least = max(instrument.min_notional, self.sim.exchange.most_min_notional)
-        one = (least + 3 * instrument.step_size * price) * Decimal("1.05")
-        return one * 2 if scope.side is VolumeSide.BOTH else one
+        sell = order.legs[-1].asked_price
+        smallest = self.sim.exchange.smallest_order(order.symbol, order.working.asked_price, sell)
+        return sum((smallest * leg.price for leg in self._counting(order, scope)), ZERO)
 
 
 class Inventories(Checker):
