@@ -10,41 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import Protocol
 
 from otopilot import money
-from otopilot.money import ONE, ZERO
+from otopilot.instrument import Instrument
+from otopilot.money import ZERO
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.plan_warnings import UserFigures, needed, warnings
-from strategy_service.prices import open_sell_room
+from strategy_service.prices import open_sell_room, prices
 
 _PLACES = 8  # of the expected figures; prices and quantities are exact
-
-
-class Grid(Protocol):
-    """What a plan needs to know of an instrument; otopilot.instrument.Instrument fits."""
-
-    @property
-    def tick_size(self) -> Decimal: ...
-
-    @property
-    def step_size(self) -> Decimal: ...
-
-    @property
-    def min_quantity(self) -> Decimal: ...
-
-    @property
-    def min_notional(self) -> Decimal: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """A Grid made of plain numbers."""
-
-    tick_size: Decimal
-    step_size: Decimal
-    min_notional: Decimal = ZERO
-    min_quantity: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +92,7 @@ def plan(
     strategy: StrategyConfig,
     *,
     price: Decimal,
-    instrument: Grid,
+    instrument: Instrument,
     fee_rate: Decimal,
     counted: Mapping[str, Decimal] | None = None,
     max_concurrent_users: int | None = None,
@@ -177,15 +151,24 @@ def _warned(
 
 
 def _round(
-    strategy: StrategyConfig, settings: UserSettings, price: Decimal, grid: Grid, fee_rate: Decimal
+    strategy: StrategyConfig,
+    settings: UserSettings,
+    price: Decimal,
+    instrument: Instrument,
+    fee_rate: Decimal,
 ) -> _Round:
     """One cycle now: prices on the tick grid (BUY down, SELL up), quantities down to the step."""
-    asked_buy = money.plus_percent(price, settings.buy_offset_percentage)
-    buy = money.floor_to(asked_buy, grid.tick_size)
-    sell = money.ceil_to(money.plus_percent(asked_buy, settings.sell_profit_percentage), grid.tick_size)
+    buy, sell = prices(
+        price,
+        settings.buy_offset_percentage,
+        settings.sell_profit_percentage,
+        0,
+        settings.slippage_step_percentage,
+        instrument,
+    )
     amount = settings.single_trade_amount_usdt
-    quantity = money.floor_to(amount / buy, grid.step_size) if buy > 0 else ZERO
-    sold = money.floor_to(quantity * (ONE - fee_rate), grid.step_size)
+    quantity = instrument.quantity_for(amount, buy) if buy > 0 else ZERO
+    sold = instrument.quantity_after_fee(quantity, fee_rate)
     fees = quantity * buy * fee_rate + sold * sell * fee_rate
     volume = quantity * buy + (sold * sell if strategy.volume_side == "both" else ZERO)
     return _Round(
@@ -197,24 +180,25 @@ def _round(
         volume=volume,
         fees=fees,
         cost=fees - (sell - buy) * sold,
-        problem=_problem(amount, buy, sell, quantity, sold, grid),
+        problem=_problem(amount, min(buy, price), sell, quantity, fee_rate, instrument),
     )
 
 
 def _problem(
-    amount: Decimal, buy: Decimal, sell: Decimal, quantity: Decimal, sold: Decimal, grid: Grid
+    amount: Decimal, buy: Decimal, sell: Decimal, quantity: Decimal, fee_rate: Decimal, instrument: Instrument
 ) -> str:
-    """Why the venue would refuse such a cycle, empty when it would not."""
+    """Why such a cycle would not be placed, empty when it would; buy is the lowest the guard may ask for."""
     if buy <= 0:
         return "the buy price is below one tick"
-    least = min(quantity * buy, sold * sell)
-    if quantity <= 0 or sold <= 0 or min(quantity, sold) < grid.min_quantity or least < grid.min_notional:
-        return (
-            f"{money.text(amount)} USDT a cycle is below the smallest order"
-            f" (least quantity {money.text(max(grid.min_quantity, grid.step_size))},"
-            f" least value {money.text(grid.min_notional)} USDT)"
-        )
-    return ""
+    smallest = instrument.smallest_quantity(buy, sell, fee_rate)
+    if quantity >= smallest:
+        return ""
+    return (
+        f"{money.text(amount)} USDT a cycle is below the smallest order, {money.text(smallest)}"
+        f" {instrument.token} (least quantity"
+        f" {money.text(max(instrument.min_quantity, instrument.step_size))},"
+        f" least value {money.text(instrument.min_notional)} USDT, of the SELL net of fee)"
+    )
 
 
 def _serial(able: list[_Round]) -> bool:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from otopilot import money
+from otopilot.instrument import Instrument, Venue
+from otopilot.wire import market as wire
 from protos import market_pb2, order_pb2, strategy_pb2
 from strategy_service import plan as planning
 from strategy_service.cli import clients
@@ -25,7 +27,15 @@ from strategy_service.config import StrategyConfig
 
 app = typer.Typer(add_completion=False)
 # Fine enough to leave every amount as it is.
-_NO_GRID = planning.Filters(tick_size=Decimal("1E-12"), step_size=Decimal("1E-12"))
+_NO_GRID = Instrument(
+    venue=Venue.SPOT,
+    symbol="",
+    token="",
+    base_asset="",
+    quote_asset="",
+    tick_size=Decimal("1E-12"),
+    step_size=Decimal("1E-12"),
+)
 _DEFAULT_FEE = Decimal("0.0001")
 
 
@@ -76,7 +86,7 @@ def _amount(text: str, name: str) -> Decimal | None:
 def _plan(
     services: Services, strategy: StrategyConfig, price: Decimal | None, fee: Decimal | None, places: int
 ) -> planning.StrategyPlan:
-    grid: planning.Grid = _NO_GRID
+    rules = _NO_GRID
     limits: tuple[int, ...] = ()
     free: dict[str, Decimal] = {}
     instrument: market_pb2.Instrument | None = None
@@ -88,12 +98,7 @@ def _plan(
             raise CliError(error.code, error.message, f"{hint}; or reckon without it: --price P") from None
         say("market-service is not up: reckoned without the venue's tick, step and least amount")
     else:
-        grid = planning.Filters(
-            tick_size=decimal(instrument.tick_size),
-            step_size=decimal(instrument.step_size),
-            min_notional=decimal(instrument.min_notional),
-            min_quantity=decimal(instrument.min_quantity),
-        )
+        rules = wire.instrument_from_pb(instrument)
         limits = (instrument.max_num_orders, instrument.max_num_order_lists)
         if fee is None and instrument.buy_fee_rate:
             fee = decimal(instrument.buy_fee_rate)
@@ -109,7 +114,7 @@ def _plan(
         return planning.plan(
             strategy,
             price=price,
-            instrument=grid,
+            instrument=rules,
             fee_rate=fee,
             counted=counted,
             max_concurrent_users=places,

@@ -3,15 +3,25 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otopilot.instrument import Instrument, Venue
 from strategy_service.config import StrategyConfig, load_bytes
-from strategy_service.plan import Filters, StrategyPlan, plan
+from strategy_service.plan import StrategyPlan, plan
 
-FINE = Filters(tick_size=Decimal("0.00000001"), step_size=Decimal("0.0001"), min_notional=Decimal("0.1"))
+FINE = Instrument(
+    venue=Venue.ALPHA,
+    symbol="ALPHA_22USDT",
+    token="KOGE",
+    base_asset="ALPHA_22",
+    quote_asset="USDT",
+    tick_size=Decimal("0.00000001"),
+    step_size=Decimal("0.0001"),
+    min_notional=Decimal("0.1"),
+)
 KOGE = Decimal("48")
 
 
@@ -66,26 +76,12 @@ def test_prices_are_those_of_the_seeds() -> None:
 
 
 def test_a_buy_is_priced_down_and_a_sell_up_and_quantities_fit_the_step() -> None:
-    coarse = Filters(tick_size=Decimal("0.1"), step_size=Decimal("0.01"), min_notional=Decimal("5"))
+    rules = {"tick_size": Decimal("0.1"), "step_size": Decimal("0.01"), "min_notional": Decimal("5")}
+    coarse = msgspec.structs.replace(FINE, venue=Venue.SPOT, **rules)
     (user,) = plan(strategy("30"), price=Decimal("10.01"), instrument=coarse, fee_rate=Decimal("0.001")).users
     assert (user.buy_price, user.sell_price) == (Decimal("10.0"), Decimal("10.2"))
     assert (user.quantity, user.sell_quantity) == (Decimal("3.00"), Decimal("2.99"))
     assert user.volume_per_round == 30
-
-
-def test_an_instrument_serves_as_the_grid() -> None:
-    instrument = Instrument(
-        venue=Venue.ALPHA,
-        symbol="ALPHA_22USDT",
-        token="KOGE",
-        base_asset="ALPHA_22",
-        quote_asset="USDT",
-        tick_size=FINE.tick_size,
-        step_size=FINE.step_size,
-        min_notional=FINE.min_notional,
-    )
-    config = strategy("50", "30", "20")
-    assert plan(config, price=KOGE, instrument=instrument, fee_rate=Decimal(0)) == planned(config)
 
 
 def test_cost_is_fees_less_gain() -> None:
@@ -151,6 +147,17 @@ def test_an_amount_below_the_smallest_order_is_a_problem_of_that_user_only() -> 
     assert poor.problem.startswith("0.05 USDT a cycle is below the smallest order")
     assert (poor.rounds, poor.volume) == (0, 0)
     assert good.volume == 1000
+
+
+def test_an_amount_whose_sell_is_too_little_net_of_fee_is_a_problem_too() -> None:
+    coarse = msgspec.structs.replace(
+        FINE, venue=Venue.SPOT, step_size=Decimal("0.1"), min_notional=Decimal(5)
+    )
+    config = strategy("5", more="buy_offset_percentage: 0\n    sell_profit_percentage: 0")
+    (user,) = plan(config, price=Decimal(10), instrument=coarse, fee_rate=Decimal(0)).users
+    assert user.problem == ""
+    (user,) = plan(config, price=Decimal(10), instrument=coarse, fee_rate=Decimal("0.001")).users
+    assert user.problem.startswith("5 USDT a cycle is below the smallest order, 0.6 KOGE")
 
 
 def test_a_plan_in_which_nobody_can_trade_has_no_end() -> None:

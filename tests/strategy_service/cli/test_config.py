@@ -124,6 +124,8 @@ def test_a_plan_obeys_the_venues_grids_and_counts_what_is_traded_already(wire, g
         step_size="0.1",
         min_notional="0.1",
         min_quantity="0.1",
+        min_price="0.01",
+        status=market.INSTRUMENT_STATUS_TRADING,
         buy_fee_rate="0.0001",
         quote_asset="USDT",
     )
