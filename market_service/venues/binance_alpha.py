@@ -8,6 +8,7 @@ import aiohttp
 
 from market_service.venues import alpha_parse
 from market_service.venues.connection import Rejections, StreamPlace
+from market_service.venues.door import Door
 from market_service.venues.port import FeeRates, Listing, OnTick, Reading, Tick
 from market_service.venues.rest import PublicRest, WeightBudget
 from market_service.venues.stream import TradeStream
@@ -40,7 +41,8 @@ class AlphaMarket:
         self._session = session
         self._clock = clock
         budget = WeightBudget(market.weight_per_minute, clock)
-        self._rest = PublicRest(self.venue, self.url, session, budget, clock)
+        self._door = Door(self.venue, self.url, clock)
+        self._rest = PublicRest(self.venue, self.url, session, budget, clock, self._door)
         self._place = StreamPlace(self.venue, stream_url, SYMBOLS_PER_SOCKET, market.reconnect_seconds)
         self.rejections = Rejections(self.venue)
 
@@ -67,7 +69,9 @@ class AlphaMarket:
 
     def line(self, on_tick: OnTick, wanted: Callable[[], bool]) -> TradeStream:
         """A socket of the public stream, not yet running."""
-        return TradeStream(self._place, self._session, self._clock, on_tick, wanted, self.rejections)
+        return TradeStream(
+            self._place, self._session, self._clock, self._door, on_tick, wanted, self.rejections
+        )
 
 
 def endpoints(settings: Settings) -> tuple[str, str]:

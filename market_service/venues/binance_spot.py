@@ -8,6 +8,7 @@ import msgspec
 
 from market_service.venues import aggregate_trades, spot_parse
 from market_service.venues.connection import Rejections, StreamPlace
+from market_service.venues.door import Door
 from market_service.venues.port import FeeRates, Listing, OnTick, Reading, ReadRefused, Tick
 from market_service.venues.rest import PublicRest, WeightBudget
 from market_service.venues.stream import TradeStream
@@ -46,7 +47,8 @@ class SpotMarket:
         self._session = session
         self._clock = clock
         budget = WeightBudget(market.weight_per_minute, clock)
-        self._rest = PublicRest(self.venue, self.url, session, budget, clock)
+        self._door = Door(self.venue, self.url, clock)
+        self._rest = PublicRest(self.venue, self.url, session, budget, clock, self._door)
         self._place = StreamPlace(self.venue, stream_url, SYMBOLS_PER_SOCKET, market.reconnect_seconds)
         self.rejections = Rejections(self.venue)
 
@@ -97,7 +99,9 @@ class SpotMarket:
 
     def line(self, on_tick: OnTick, wanted: Callable[[], bool]) -> TradeStream:
         """A socket of the public stream, not yet running."""
-        return TradeStream(self._place, self._session, self._clock, on_tick, wanted, self.rejections)
+        return TradeStream(
+            self._place, self._session, self._clock, self._door, on_tick, wanted, self.rejections
+        )
 
 
 def endpoints(settings: Settings) -> tuple[str, str]:

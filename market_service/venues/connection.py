@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from market_service.venues.aggregate_trades import Acknowledged, Leaving, StreamEnds, read_frame
+from market_service.venues.door import STOP_STATUSES, Door
 from market_service.venues.port import OnTick
 from otopilot import log
 from otopilot.clock import Clock
@@ -64,6 +65,7 @@ class Connection:
         place: StreamPlace,
         session: aiohttp.ClientSession,
         clock: Clock,
+        door: Door,
         symbols: Set[str],
         on_tick: OnTick,
         wanted: Callable[[], bool],
@@ -72,6 +74,7 @@ class Connection:
         self._place = place
         self._session = session
         self._clock = clock
+        self._door = door
         self._symbols = symbols
         self._on_tick = on_tick
         self._wanted = wanted
@@ -121,15 +124,7 @@ class Connection:
             _happened(self.ended)
 
     async def _live(self) -> NoReturn:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            socket = await self._session.ws_connect(
-                self._place.url,
-                heartbeat=self._place.reconnect_seconds,  # a half-open socket, even one nobody follows
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                max_msg_size=GREATEST_FRAME,
-                decode_text=False,
-            )
-        async with socket:
+        async with await self._connect() as socket:
             self._vouched_at = self._clock.monotonic()
             self._missed.clear()
             async with asyncio.TaskGroup() as tasks:
@@ -137,6 +132,24 @@ class Connection:
                 tasks.create_task(self._doubt())
                 tasks.create_task(self._read(socket))
         raise AssertionError("a connection ends with a reason")
+
+    async def _connect(self) -> aiohttp.ClientWebSocketResponse[bool]:
+        await self._door.wait_to_connect()
+        self._opened_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self._session.ws_connect(
+                    self._place.url,
+                    heartbeat=self._place.reconnect_seconds,  # a half-open socket, even one nobody follows
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                    max_msg_size=GREATEST_FRAME,
+                    decode_text=False,
+                )
+        except aiohttp.WSServerHandshakeError as answer:
+            if answer.status not in STOP_STATUSES:
+                raise
+            told = "" if answer.headers is None else answer.headers.get("Retry-After", "")
+            raise _Lost(str(self._door.refused(answer.status, told, f"HTTP {answer.status}"))) from answer
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> NoReturn:
         message_id = 0

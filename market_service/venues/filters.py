@@ -1,7 +1,7 @@
 """Exchange-info filters of both venues, combined into an instrument's rules.
 
-A filter part that is zero or null is off. Where two filters rule the same thing, the stricter
-counts. Precision fields are display precision: the step rules, the precision does not.
+A filter part that is zero or null is off; on Spot a grid that is off is the asset's precision, which
+rules nothing otherwise. Where two filters rule the same thing, the stricter counts.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from otopilot import money
-from otopilot.instrument import Instrument
+from otopilot.instrument import Instrument, Venue
 from otopilot.money import ZERO
 
 
@@ -55,12 +55,18 @@ def apply(bare: Instrument, filters: Iterable[Filter]) -> Instrument:
     def count(*names: str) -> int:
         return min((n for name in names for rule in rules if (n := getattr(rule, name))), default=0)
 
-    tick_size, step_size = greatest("tickSize"), greatest("stepSize")
-    if tick_size is None or step_size is None:
-        raise ValueError(f"{bare.symbol} has no tick size or no step size")
+    def grid(name: str, precision: int) -> Decimal:
+        told = any(getattr(rule, name) for rule in rules)
+        found = greatest(name)
+        if found is None and told and bare.venue is Venue.SPOT:
+            return Decimal(1).scaleb(-precision)
+        if found is None:
+            raise ValueError(f"{bare.symbol} has no {name}")
+        return found
+
     changes: dict[str, Any] = {
-        "tick_size": tick_size,
-        "step_size": step_size,
+        "tick_size": grid("tickSize", bare.quote_precision),
+        "step_size": grid("stepSize", bare.base_precision),
         "min_price": greatest("minPrice") or ZERO,
         "max_price": least("maxPrice"),
         "min_quantity": greatest("minQty") or ZERO,

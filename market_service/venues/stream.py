@@ -12,7 +12,8 @@ from collections.abc import Callable
 import aiohttp
 
 from market_service.venues.connection import Connection, Rejections, StreamPlace
-from market_service.venues.port import OnTick, Tick
+from market_service.venues.door import Door
+from market_service.venues.port import OnTick
 from otopilot import log
 from otopilot.clock import Clock
 
@@ -20,6 +21,7 @@ RENEW_SECONDS = 23 * 3600.0  # the venue drops a connection after 24 hours
 RENEW_JITTER = 0.02  # as a share, either way: lines opened together are not renewed together
 SUBSCRIBED_SECONDS = 20.0  # in which a successor must have every symbol acknowledged
 OVERLAP_SECONDS = 5.0  # in which both are heard; also the least between two openings
+SERVED_SECONDS = 30.0  # a connection that lasted this long did not fail at once
 FIRST_BACKOFF_SECONDS = 0.5
 GREATEST_BACKOFF_SECONDS = 10.0
 
@@ -34,6 +36,7 @@ class TradeStream:
         place: StreamPlace,
         session: aiohttp.ClientSession,
         clock: Clock,
+        door: Door,
         on_tick: OnTick,
         wanted: Callable[[], bool],
         rejections: Rejections,
@@ -41,12 +44,12 @@ class TradeStream:
         self._place = place
         self._session = session
         self._clock = clock
+        self._door = door
         self._on_tick = on_tick
         self._wanted = wanted
         self._rejections = rejections
         self._symbols: set[str] = set()
         self._live: dict[Connection, asyncio.Task[None]] = {}  # one; two while it is renewed
-        self._attempt = 0
 
     @property
     def has_room(self) -> bool:
@@ -78,13 +81,16 @@ class TradeStream:
 
     async def run(self) -> None:
         """Connect again and again, with full-jitter backoff, until cancelled."""
+        failures = 0
         async with asyncio.TaskGroup() as tasks:
             while True:
                 connection = self._open(tasks)
                 while successor := await self._succeeded(connection, tasks):
                     connection = successor
-                pause = self._pause(self._attempt)
-                self._attempt = min(self._attempt + 1, 10)
+                if connection.age_seconds > SERVED_SECONDS:
+                    failures = 0
+                pause = self._pause(failures)
+                failures += 1
                 _log.warning(
                     "stream lost",
                     venue=self._place.venue,
@@ -99,18 +105,15 @@ class TradeStream:
             self._place,
             self._session,
             self._clock,
+            self._door,
             self._symbols,
-            self._take,
+            self._on_tick,
             self._wanted,
             self._rejections,
         )
         task = self._live[connection] = tasks.create_task(connection.run())
         task.add_done_callback(lambda _: self._live.pop(connection))
         return connection
-
-    def _take(self, tick: Tick) -> None:
-        self._attempt = 0
-        self._on_tick(tick)
 
     def _pause(self, failures: int) -> float:
         ceiling = min(GREATEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures, 10))

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from aiohttp import ClientConnectionError, WSMessage, WSMsgType
+from aiohttp import ClientConnectionError, RequestInfo, WSMessage, WSMsgType, WSServerHandshakeError
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from market_service.venues.connection import Rejections, StreamPlace
+from market_service.venues.door import Door
 from market_service.venues.port import OnTick
 from market_service.venues.stream import TradeStream
 from otopilot.clock import to_ms
@@ -19,6 +22,7 @@ from tests.market_service.fakes import FakeVenue
 from tests.virtual_loop import VirtualClock
 
 ANSWER_SECONDS = 0.1
+PLACE = StreamPlace(FakeVenue.venue, "wss://venue.test/stream", 1000, 10.0)
 
 
 class FakeSocket:
@@ -80,6 +84,8 @@ class FakeStreamServer:
         self.deaf = False  # acknowledges nothing
         self.mute = False  # connections opened meanwhile never bring a trade
         self.unserved = 0  # moments at which a connection ended and none was left
+        self.door = Door(FakeVenue.venue, "wss://venue.test", clock)
+        self.ban: tuple[int, dict[str, str]] | None = None  # the status and headers of every handshake
         self._life_seconds = life_seconds
         self._trade = 0
 
@@ -91,6 +97,10 @@ class FakeStreamServer:
     async def ws_connect(self, *_: object, **__: object) -> FakeSocket:
         self.attempts.append(self.clock.monotonic())
         await asyncio.sleep(ANSWER_SECONDS)
+        if self.ban is not None:
+            status, headers = self.ban
+            asked = RequestInfo(URL(PLACE.url), "GET", CIMultiDictProxy(CIMultiDict()), URL(PLACE.url))
+            raise WSServerHandshakeError(asked, (), status=status, headers=CIMultiDict(headers))
         if self.refusing:
             raise ClientConnectionError("refused")
         socket = FakeSocket(self)
@@ -138,6 +148,7 @@ class StreamedVenue(FakeVenue):
 
 def line(server: FakeStreamServer, on_tick: OnTick, wanted: Callable[[], bool] = lambda: True) -> TradeStream:
     """A real line to this server."""
-    place = StreamPlace(FakeVenue.venue, "wss://venue.test/stream", 1000, 10.0)
+    place = PLACE
     session: Any = SimpleNamespace(ws_connect=server.ws_connect)
-    return TradeStream(place, session, server.clock, on_tick, wanted, Rejections(place.venue))
+    door = server.door
+    return TradeStream(place, session, server.clock, door, on_tick, wanted, Rejections(place.venue))

@@ -146,7 +146,17 @@ def test_a_symbol_without_a_step_is_set_aside() -> None:
     info["symbols"][0]["filters"] = [rule for rule in rules if rule["filterType"] != "LOT_SIZE"]
     found = spot_parse.read_listing(json.dumps(info).encode())
     assert not found.instruments
-    assert "step" in found.unreadable["BTCUSDT"]
+    assert "stepSize" in found.unreadable["BTCUSDT"]
+
+
+def test_a_step_that_is_off_is_the_assets_precision() -> None:
+    """Binance-spot 2.3: each part of a filter is off when its value is 0."""
+    info = json.loads(fixture("spot/composed_rest_exchange_info_one_symbol.json"))
+    info["symbols"][0] |= {"baseAssetPrecision": 6, "quotePrecision": 7}
+    for rule in info["symbols"][0]["filters"]:
+        rule |= {name: "0.00000000" for name in ("tickSize", "stepSize") if name in rule}
+    (btc,) = spot_parse.read_listing(json.dumps(info).encode()).instruments.values()
+    assert (btc.tick_size, btc.step_size) == (Decimal("0.0000001"), Decimal("0.000001"))
 
 
 def test_spot_trades_and_tickers_are_read() -> None:

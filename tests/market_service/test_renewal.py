@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from market_service.hub import Hub
-from market_service.venues.port import Tick
+from market_service.venues.port import Tick, Unavailable
 from otopilot.instrument import Venue
 from otopilot.quote import Quote, QuoteSource
 from tests.market_service.fake_stream import FakeStreamServer, StreamedVenue, line
@@ -149,6 +149,59 @@ async def test_servers_that_go_as_soon_as_one_comes_are_no_storm_of_openings() -
             market.server.say_shutdown(0.2)
             await asyncio.sleep(0.5)
         assert len(market.server.attempts) < 300, "binance-spot 5: in five minutes"
+
+
+@virtual
+async def test_a_venue_that_cuts_after_every_trade_is_no_storm_of_openings() -> None:
+    """Binance-spot 5: 300 openings of an address in five minutes, of which two thirds are order_service's."""
+    async with followed() as market:
+        for _ in range(3_600):
+            market.server.trade("A", "5")
+            for socket in market.server.serving:
+                socket.end()
+            await asyncio.sleep(0.25)
+        attempts = market.server.attempts
+        assert max(sum(at <= other < at + 300 for other in attempts) for at in attempts) <= 80
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"), [(418, {"Retry-After": "700"}, 700), (429, {}, 60), (403, {}, 300)]
+)
+def test_a_ban_told_to_a_stream_closes_the_door_for_reads_too(
+    status: int, headers: dict[str, str], seconds: float
+) -> None:
+    @virtual
+    async def story() -> None:
+        async with followed() as market:
+            await market.trade(10)
+            market.server.ban = (status, headers)
+            market.server.say_shutdown(20)
+            await asyncio.sleep(30)
+            banned_at, before = market.server.attempts[-1], len(market.server.attempts)
+            with pytest.raises(Unavailable, match="asked for silence"):
+                market.server.door.check()
+            market.server.ban = None
+            await asyncio.sleep(seconds - 31)
+            assert len(market.server.attempts) == before
+            await asyncio.sleep(45)
+            assert banned_at + seconds <= market.server.attempts[before] < banned_at + seconds + 20
+            assert len(market.server.serving) == 1
+            market.server.door.check()
+
+    story()
+
+
+@virtual
+async def test_a_ban_told_to_a_read_lets_no_stream_connect() -> None:
+    async with followed() as market:
+        await market.trade(10)
+        market.server.door.refused(418, "600", "HTTP 418")
+        before = len(market.server.attempts)
+        market.server.sockets[0].end()
+        await asyncio.sleep(590)
+        assert len(market.server.attempts) == before
+        await asyncio.sleep(30)
+        assert len(market.server.serving) == 1
 
 
 @virtual

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_service.venues import binance_alpha, binance_spot
+from market_service.venues.door import Door
 from market_service.venues.port import ReadRefused, Unavailable
 from market_service.venues.rest import PublicRest, WeightBudget
 from otopilot.instrument import Venue
@@ -45,12 +46,13 @@ def test_a_weight_above_what_may_be_spent_at_once_still_gets_through() -> None:
 
 
 async def opened(venue: Imitation, clock: FakeClock, session: aiohttp.ClientSession) -> PublicRest:
-    return PublicRest(Venue.ALPHA, venue.url, session, WeightBudget(600, clock), clock)
+    door = Door(Venue.ALPHA, venue.url, clock)
+    return PublicRest(Venue.ALPHA, venue.url, session, WeightBudget(600, clock), clock, door)
 
 
 @pytest.mark.parametrize(
     ("status", "header", "seconds"),
-    [(429, "7", 7), (418, "300", 300), (403, "", 60), (418, "soon", 120), (429, "", 10)],
+    [(429, "7", 7), (418, "300", 300), (403, "", 300), (418, "soon", 120), (429, "", 60)],
 )
 async def test_the_breaker_opens_for_the_named_time(
     venue: Imitation, status: int, header: str, seconds: float
