@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 WIRE = "faults/test_rows_of_the_wire.py"
 LIFE = "faults/test_rows_of_an_orders_life.py"
+SYMBOLS = "faults/test_rows_of_symbols.py"
 STREAMS = "faults/test_rows_of_the_streams.py"
 PROCESS = "faults/test_rows_of_the_process.py"
 NET = "faults/test_rows_of_the_net.py"
@@ -47,7 +48,7 @@ ROWS = (
         6,
         "418 ban, 403 WAF",
         f"{WIRE}::test_rows_05_06_nobody_asks_anything_during_a_ban",
-        "order_service/test_rate_budget.py"
+        "order_service/test_budget_of_the_service.py"
         "::test_a_restarted_service_asks_nothing_during_a_ban_that_it_was_told_before",
     ),
     row(
@@ -60,7 +61,7 @@ ROWS = (
         8,
         "clock skew",
         f"{WIRE}::test_row_08_a_clock_that_steps_is_a_definite_no_once_and_measured_anew",
-        "order_service/test_rate_budget.py::test_nothing_is_placed_while_the_venues_time_is_not_known",
+        "order_service/test_budget_of_the_service.py::test_nothing_is_placed_while_the_venues_time_is_not_known",
         "order_service/test_clocks.py::test_a_clock_set_forward_after_the_send_shortens_no_proof",
         "order_service/test_clocks.py::test_a_clock_set_back_after_the_send_keeps_no_doubt",
     ),
@@ -151,18 +152,18 @@ ROWS = (
     row(
         28,
         "halt, break, cancel only",
-        f"{LIFE}::test_row_28_a_halted_symbol_takes_cancels_and_no_orders_and_opens_again",
+        f"{SYMBOLS}::test_row_28_a_halted_symbol_takes_cancels_and_no_orders_and_opens_again",
         "strategy_service/test_rounds.py::test_a_halted_symbol_waits",
     ),
     row(
         29,
         "filters change mid-run",
-        f"{LIFE}::test_row_29_filters_that_change_are_a_definite_no_and_then_obeyed",
+        f"{SYMBOLS}::test_row_29_filters_that_change_are_a_definite_no_and_then_obeyed",
     ),
     row(
         30,
         "unknown filter, enum, field",
-        f"{LIFE}::test_row_30_unknown_fields_pass_and_unknown_filters_and_words_halt_the_symbol",
+        f"{SYMBOLS}::test_row_30_unknown_fields_pass_and_unknown_filters_and_words_halt_the_symbol",
     ),
     row(
         31,
@@ -282,7 +283,7 @@ ROWS = (
         "10k users start together",
         "order_service/test_rate_budget.py"
         "::test_after_a_ban_cancels_go_before_queries_before_placements_before_sweeps",
-        "order_service/test_rate_budget.py::test_sweeps_of_many_users_leave_the_weight_for_doubt",
+        "order_service/test_budget_of_the_service.py::test_sweeps_of_many_users_leave_the_weight_for_doubt",
         f"{MANY}::test_row_50_ten_thousand_users_starting_together_break_no_limit_and_delay_no_doubt",
         reason="on virtual time; how late ten thousand loops' ticks are on a real processor (p99) is for the "
         "performance issue",
@@ -317,7 +318,7 @@ ROWS = (
     row(
         55,
         "symbol delisted, renamed, gone",
-        f"{LIFE}::test_row_55_a_symbol_that_is_withdrawn_or_gone_places_nothing",
+        f"{SYMBOLS}::test_row_55_a_symbol_that_is_withdrawn_or_gone_places_nothing",
         "market_service/test_instruments.py::test_an_unknown_token_names_close_ones",
     ),
     row(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, get_type_hints
 
@@ -10,12 +10,11 @@ import msgspec
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otopilot import money, wire
-from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
+from otopilot.instrument import Instrument, InstrumentStatus, Venue
 from otopilot.order import Fee, Leg, LegRole, Order, Purpose, RejectionKind, ScopeId, UserId, Wished
 from otopilot.position import (
     MemberVolume,
@@ -365,44 +364,3 @@ def test_a_scope_that_cannot_be_is_refused(spoil: Callable[[Any], None], message
     spoil(request)
     with pytest.raises(ValueError, match=message):
         wire.scope_from_request(request)
-
-
-@given(TIMES, st.integers(-23, 23))
-def test_a_time_is_the_same_moment_in_utc(moment: datetime, hours: int) -> None:
-    abroad = moment.astimezone(timezone(timedelta(hours=hours)))
-    stamp = wire.timestamp(abroad)
-    assert stamp is not None
-    assert wire.moment(stamp) == moment
-    assert wire.moment(stamp).tzinfo is UTC
-
-
-def test_a_time_without_a_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="has no zone"):
-        wire.timestamp(datetime(2026, 11, 20))  # noqa: DTZ001 - that is the point
-
-
-def test_a_time_beyond_the_calendar_is_a_value_error() -> None:
-    with pytest.raises(ValueError):
-        wire.moment(Timestamp(seconds=10**17))
-
-
-def test_a_missing_amount_or_time_stays_missing() -> None:
-    assert wire.amount(None) == ""
-    assert wire.optional_decimal("", "price") is None
-    assert wire.timestamp(None) is None
-    assert wire.optional_moment(Timestamp(), present=False) is None
-    with pytest.raises(ValueError, match="price: "):
-        wire.decimal("", "price")
-
-
-@pytest.mark.parametrize(("seconds", "stale"), [(3.0, False), (3.001, True), (-5.0, False)])
-def test_a_price_is_stale_when_it_is_older_than_asked(seconds: float, stale: bool) -> None:
-    quote = Quote(price=ONE, traded_at=START, confirmed_at=START, **PLAIN)
-    message = wire.quote_to_pb(quote, at(seconds), 3000)
-    assert message.stale is stale
-    assert message.age_ms == max(0, int(seconds * 1000))
-
-
-def test_the_side_of_a_scope_is_not_the_side_of_an_order() -> None:
-    assert wire.side_from_pb(wire.side_to_pb(Side.SELL)) is Side.SELL
-    assert wire.volume_side_to_pb(VolumeSide.BOTH) == order_pb2.VOLUME_SIDE_BOTH
