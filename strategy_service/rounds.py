@@ -11,7 +11,7 @@ from otopilot import money
 from otopilot.instrument import InstrumentStatus
 from otopilot.money import ZERO
 from otopilot.order import Order, OrderState
-from otopilot.position import Position, UserState
+from otopilot.position import Position, ScopeVolume, UserState
 from strategy_service import cycle, ending, repricing, selling
 from strategy_service.prices import (
     lowest_worth_sending,
@@ -220,6 +220,7 @@ def _place(turn: Turn, standing: Standing) -> bool:
     quantity = _quantity(turn, standing, buy, sell, floor)
     if quantity is None:
         return turn.state.phase is not state.phase or turn.state.round_open != state.round_open
+    turn.set(reserved_since=None)
     if not state.round_open:
         cycle.open_round(turn)
     if not turn.state.spent:
@@ -275,15 +276,22 @@ def _quantity(turn: Turn, standing: Standing, buy: Decimal, sell: Decimal, floor
         _amount_too_small(turn, amount, smallest, buy)
         return None
     if volume.reserved > 0:
-        text = (
-            f"{money.text(volume.left)} of the target are left beside {money.text(volume.reserved)}"
-            " that open orders reserve: waits for their end"
-        )
-        turn.wait(Reason.RESERVED, text)
-        turn.set(fresh=False, not_before=turn.now + _SCOPE_SECONDS)
-        turn.wake(turn.state.not_before)
+        _others_reserve(turn, volume)
         return None
     return smallest  # the only overshoot there is (product 3.2)
+
+
+def _others_reserve(turn: Turn, volume: ScopeVolume) -> None:
+    """Nobody tells how a scope changes by others: it is read often at first, an order in doubt lasts."""
+    since = turn.state.reserved_since if turn.state.reserved_since is not None else turn.now
+    pause = min(RE_READ_SECONDS, max(_SCOPE_SECONDS, (turn.now - since) / 4))
+    text = (
+        f"{money.text(volume.left)} of the target are left beside {money.text(volume.reserved)}"
+        " that open orders reserve: waits for their end"
+    )
+    turn.wait(Reason.RESERVED, text)
+    turn.set(reserved_since=since, fresh=False, not_before=turn.now + pause)
+    turn.wake(turn.state.not_before)
 
 
 def _smallest(turn: Turn, standing: Standing, sell: Decimal, floor: Decimal) -> Decimal:

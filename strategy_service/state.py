@@ -317,6 +317,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int = 0
     guard_waits: int = 0
     guarded_since: float | None = None  # the present wait for the guard
+    reserved_since: float | None = None  # the present wait for what others reserve
     last_round: RoundResult | None = None
 
     @property

@@ -35,6 +35,7 @@ class Course:
     """Owns what happens when."""
 
     rest_seconds = 75.0  # after the healing, when the budget of a whole minute is used up
+    reads_before_freezing = True  # everybody is at rest while matching goes on, too
 
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
@@ -110,7 +111,8 @@ class Course:
         stopping = self.operator.stop_everything()
         await asyncio.wait({stopping}, timeout=STOP_SECONDS)
         until = sim.loop.time() + self.rest_seconds
-        await self._rest(until)
+        if self.reads_before_freezing:
+            await self._rest(until)
         sim.exchange.world.exchange.freeze()
         await self._rest(until)
         for checker in sim.checkers:

@@ -81,6 +81,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._count = 0
         self._moment = 0  # the step at which the present moment began
         self._buried: list[_Handle] = []
+        self._paused: list[Process] = []
         self._corpses: list[asyncio.Task[Any]] = []
         self._generators: list[Any] = []  # never finalised by chance of the garbage collector
         self._running = False
@@ -126,11 +127,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Nothing of it runs until it is resumed, as when its machine stands still."""
         if process.held is None:
             process.held = [h for h in self._ready if h.context.get(_process) is process]
+            self._paused.append(process)
             self._ready[:] = [h for h in self._ready if h.context.get(_process) is not process]
 
     def resume(self, process: Process) -> None:
         """It goes on, with everything that has come due meanwhile."""
         held, process.held = process.held or [], None
+        self._paused = [each for each in self._paused if each is not process]
         if not process.dead:
             self._ready += held
 
@@ -138,6 +141,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Nothing of it runs any more."""
         process.dead = True
         self._buried += process.held or []
+        process.held = None
         # Kept until the end: what the garbage collector closes would run its `finally`.
         self._buried += [h for h in self._ready if h.context.get(_process) is process]
         self._corpses += asyncio.all_tasks(self)
@@ -215,6 +219,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.after_step = _nothing
         self.reaping = True
         self._timers = []
+        for process in list(self._paused):
+            self.resume(process)  # or what it was about to do would never end
         self._ready, self._buried = [*self._ready, *self._buried], []
         events._set_running_loop(self)
         try:

@@ -102,6 +102,24 @@ def test_while_others_reserve_what_is_left_it_waits_for_their_end() -> None:
     assert play.asked_buy.quantity == D("0.298")
 
 
+def test_what_others_reserve_for_long_is_read_less_often() -> None:
+    play = Play()
+    play.reads(counted="900", target="1000", reserved="98")
+    times = []
+    for _ in range(12):
+        before = play.now
+        while Read() not in play.wait(0.05):
+            pass
+        times.append(play.now - before)
+        play.reads(counted="900", target="1000", reserved="98")
+    assert times[0] == pytest.approx(0.2, abs=0.06)
+    assert times[-1] == pytest.approx(1.0, abs=0.06)
+    play.wait(1.0)
+    play.reads(counted="900", target="1000")
+    assert play.asked_buy.quantity == D("0.298")
+    assert play.state.reserved_since is None
+
+
 def test_a_denied_scope_is_read_again_and_the_same_id_used_for_what_is_left() -> None:
     play = Play()
     play.begins()
