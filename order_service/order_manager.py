@@ -132,8 +132,10 @@ class OrderManager:
                 # Not here below: a caller that has gone must not leave a journaled order unsent.
                 then=lambda placed: self._begin_sending(session, placed, order_id, ask, known.ahead),
             )
-        except (Denied, JournalFailed):
+        except (Denied, JournalFailed) as no:
             permit.give_back()
+            if isinstance(no, Denied) and no.reason == "DENIED_FILTER":
+                session.port.doubt_rules(ask.symbol)
             raise
         if ask.validate_only or order.order_id != order_id:
             permit.give_back()

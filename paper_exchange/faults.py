@@ -150,6 +150,7 @@ class Faults:
         self._dice = dice
         self._next_id = 1
         self._rules: dict[int, FaultRule] = {}
+        self._kinds: frozenset[FaultKind] = frozenset()  # of the rules there are: most calls ask for others
         self._left: dict[int, int] = {}
         self._struck: dict[int, int] = {}
         self._from_ms: dict[int, int] = {}
@@ -163,6 +164,7 @@ class Faults:
         fault_id = self._next_id
         self._next_id += 1
         self._rules[fault_id] = rule
+        self._kinds |= {rule.kind}
         self._struck[fault_id] = 0
         if rule.count is not None:
             self._left[fault_id] = rule.count
@@ -183,7 +185,9 @@ class Faults:
         self._struck.pop(fault_id, None)
         self._from_ms.pop(fault_id, None)
         self._until_ms.pop(fault_id, None)
-        return self._rules.pop(fault_id, None) is not None
+        known = self._rules.pop(fault_id, None) is not None
+        self._kinds = frozenset(rule.kind for rule in self._rules.values())
+        return known
 
     def clear(self) -> None:
         for fault_id in list(self._rules):
@@ -204,6 +208,8 @@ class Faults:
         self, scope: Scope, *kinds: FaultKind, when: Literal["before", "after"] | None = None
     ) -> FaultRule | None:
         """The first rule of these kinds that fits and whose dice fall so; it is used up by one."""
+        if self._kinds.isdisjoint(kinds):
+            return None
         for fault_id, rule in self._standing(scope, kinds):
             if when in (None, rule.when) and self._falls_so(fault_id, rule):
                 return rule
@@ -223,11 +229,13 @@ class Faults:
 
     def standing(self, kind: FaultKind, scope: Scope) -> list[FaultRule]:
         """The condition-like rules that stand, without using them up."""
+        if kind not in self._kinds:
+            return []
         return [rule for _, rule in self._standing(scope, (kind,))]
 
     def holds(self, kind: FaultKind, scope: Scope) -> bool:
         """Whether a condition (delist, offsell, a stall) stands, without using it up."""
-        return any(True for _ in self._standing(scope, (kind,)))
+        return kind in self._kinds and any(True for _ in self._standing(scope, (kind,)))
 
     def until_ms(self, rule: FaultRule) -> int:
         """When a condition ends by itself; as its `retry_after_seconds` says, where it does not."""

@@ -125,6 +125,10 @@ class AlphaVenue:
         """Alpha publishes none."""
         return None
 
+    def doubt_rules(self, symbol: str) -> None:
+        """An order was denied by them (see the port)."""
+        self._symbols.doubt()
+
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade."""
         if symbol not in self._prices:

@@ -139,6 +139,10 @@ class SpotVenue:
         """The venue refused what these rules allow: they have changed (reliability 29)."""
         self._kept_rules(symbol).distrust()
 
+    def doubt_rules(self, symbol: str) -> None:
+        """An order was denied by them (see the port)."""
+        self._kept_rules(symbol).doubt()
+
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade."""
 

@@ -287,6 +287,12 @@ class VenuePort(Protocol):
         """
         ...
 
+    def doubt_rules(self, symbol: str) -> None:
+        """An order was denied by the rules as we know them: the next sweep reads them again, unless
+        they are a few seconds old. What the venue loosens, nothing else would tell (reliability 29).
+        """
+        ...
+
     async def time(self) -> datetime:
         """The venue's time now, as measured; ours where the venue takes none of our times.
 

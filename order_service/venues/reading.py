@@ -19,6 +19,7 @@ READ_SECONDS = 5.0  # deadline of one try
 _FIRST_PAUSE = 0.1
 _AGAIN = 2  # tries after the first
 _AFTER_FAILURE_SECONDS = 5.0
+DENIED_SECONDS = 30.0  # the rules an order was denied by: they may have been loosened since
 HALTED_SECONDS = 10.0  # the rules of a symbol that does not trade: it may again at any moment
 
 
@@ -65,12 +66,15 @@ class Kept(Generic[T]):
         self._lock = asyncio.Lock()
         self._good_until = 0.0
         self._distrusted = False
+        self._doubted = False
         self.newest: T | None = None
 
     async def get(self, within: float | None = None) -> T:
         """The value, not older than allowed or than `within` seconds. Raises what the read raises."""
         async with self._lock:
             left = self._good_until - self._clock.monotonic()
+            if self._doubted:
+                within = min(DENIED_SECONDS, self._seconds if within is None else within)
             if within is not None:
                 left -= self._seconds - within
             if self.newest is not None and left > 0:
@@ -83,7 +87,7 @@ class Kept(Generic[T]):
                 self._good_until = self._clock.monotonic() + _AFTER_FAILURE_SECONDS
                 return self.newest
             self._good_until = self._clock.monotonic() + self._seconds
-            self._distrusted = False
+            self._distrusted = self._doubted = False
             return self.newest
 
     async def known(self) -> T:
@@ -96,6 +100,10 @@ class Kept(Generic[T]):
         """The value has been proven wrong: the next reader reads it anew."""
         self._good_until = 0.0
         self._distrusted = True
+
+    def doubt(self) -> None:
+        """The value may be wrong: whoever does not mind waiting reads it anew soon."""
+        self._doubted = True
 
 
 async def before_sending(read: Awaitable[T]) -> T:

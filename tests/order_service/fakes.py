@@ -331,6 +331,7 @@ class FakeVenue:
         self.clock_unknown = False
         self.ahead = timedelta()  # of the service's clock
         self.rules_take = 0.0  # seconds that reading them anew takes
+        self.doubted: list[str] = []  # whose rules were doubted
         self.limits: Limits | None = None
         self._ids = 5000
 
@@ -370,6 +371,10 @@ class FakeVenue:
         if symbol != KOGE:
             raise VenueRefused("unknown_symbol", f"{symbol} is not listed")
         return self.known
+
+    def doubt_rules(self, symbol: str) -> None:
+        """An order was denied by them."""
+        self.doubted.append(symbol)
 
     async def time(self) -> datetime:
         """The venue's own clock."""

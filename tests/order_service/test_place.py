@@ -270,6 +270,7 @@ async def test_filters_are_checked_before_anything_is_sent(tmp_path: Path) -> No
             {"pending_price": Decimal("48.505")},
         ):
             await denied(desk, "DENIED_FILTER", **changes)
+        assert len(desk.venue.doubted) == 5  # what was loosened since is found out by reading
 
 
 @virtual

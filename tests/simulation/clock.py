@@ -14,10 +14,14 @@ class SimClock:
         self._loop = loop
         self._start = start
         self._dice = random.Random(seed)
+        self._moment, self._now = 0.0, start  # asked for many times a moment
 
     def now(self) -> datetime:
         """The time of day."""
-        return self._start + timedelta(seconds=self._loop.time())
+        moment = self._loop.time()
+        if moment != self._moment:
+            self._moment, self._now = moment, self._start + timedelta(seconds=moment)
+        return self._now
 
     def monotonic(self) -> float:
         """The loop's time."""

@@ -126,6 +126,7 @@ class Operator:
         for wish in sorted(self._wishes, key=lambda wish: wish.at):
             if wish.at > self._sim.loop.time() or not self._done(wish, strategy):
                 break  # one thing after the other
+        self._take_the_right_back(strategy)
         if not self._lowered:
             self._stop_who_traded_enough(strategy)
 
@@ -152,6 +153,13 @@ class Operator:
         if strategy is not self._of:
             self._of, self._asked = strategy, {}
         return strategy
+
+    def _take_the_right_back(self, strategy: StrategyProcess) -> None:
+        """A machine that stood still goes on with what it was asked to start; a person starts here again."""
+        if not strategy.supervisor.other_owner or not self._sim.zombies or self._wishes:
+            return
+        for config in self._strategies:
+            self._wish(0.0, f"starts {config.strategy_id} again", self._start(config.strategy_id), must=True)
 
     def _stop_who_traded_enough(self, strategy: StrategyProcess) -> None:
         for config in self._sim.scenario.strategies:

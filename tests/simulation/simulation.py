@@ -88,8 +88,7 @@ class Simulation:
                     checker.full()
         except Violation as violation:
             self._note(violation)
-        due = self.at_step.pop(self.loop.steps, None)
-        if due is not None:
+        if self.at_step and (due := self.at_step.pop(self.loop.steps, None)) is not None:
             due()
         if self.failure is not None:
             raise self.failure

@@ -163,6 +163,23 @@ async def test_a_placement_takes_rules_of_any_age_but_not_those_the_venue_refuse
     assert transport.paths().count("exchangeInfo") == 2
 
 
+async def test_rules_an_order_was_denied_by_are_read_again_once_they_are_half_a_minute_old() -> None:
+    transport = FakeTransport()
+    venue = venue_of(transport)
+    await venue.instrument(BTC)
+    venue.doubt_rules(BTC)
+    await venue.clock.sleep(29.0)
+    await venue.instrument(BTC)
+    assert transport.paths().count("exchangeInfo") == 1
+    await venue.clock.sleep(2.0)
+    await venue.known_instrument(BTC)  # a placement does not wait for it
+    assert transport.paths().count("exchangeInfo") == 1
+    await venue.instrument(BTC)
+    await venue.clock.sleep(60.0)
+    await venue.instrument(BTC)
+    assert transport.paths().count("exchangeInfo") == 2
+
+
 async def test_the_venues_time_and_its_limits_are_told_as_it_told_them() -> None:
     venue = venue_of(FakeTransport())
     assert await venue.time() == NOW + timedelta(milliseconds=AHEAD_MS)
