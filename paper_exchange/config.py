@@ -174,7 +174,8 @@ class SpotSettings(VenueSettings):
     `shutdown_warning_seconds`: how long before a connection's term the server says that it goes;
     `ban_seconds`: the first ban, each further one within a day is twice as long;
     `database_lag_seconds`: how far reads that the venue answers from its database are behind;
-    `max_assets`: what MAX_ASSET lets an order be worth, by asset.
+    `max_assets`: what MAX_ASSET lets an order be worth, by asset;
+    `timeout_status`: the HTTP status of -1007, which no document tells (504, maybe 408).
     """
 
     weight_limit_per_minute: Annotated[int, Field(gt=0)] = 6000
@@ -194,6 +195,7 @@ class SpotSettings(VenueSettings):
     unknown_method_code: int = -1020
     hmac_logon_code: int = -4056
     unknown_amend_text: str = "Unknown order sent."
+    timeout_status: Annotated[int, Field(ge=400, le=599)] = 504
     exchange_max_num_orders: Annotated[int, Field(gt=0)] | None = None
     exchange_max_num_order_lists: Annotated[int, Field(gt=0)] | None = None
     max_assets: dict[str, Positive] = {}

@@ -40,7 +40,7 @@ class SpotApi:
                 self._limits.count_raw(request.remote, self._calls.now_ms)
             call = _call(request, endpoint, held=held)
         except SpotError as error:
-            return self._calls.refused(error)
+            return self._calls.turn_away(endpoint, request.remote, error)
         return self._calls.answer(endpoint, call)
 
     def _without_route(self, request: Request, path: str) -> Response:

@@ -1,9 +1,12 @@
 """One Spot call from arrival to answer, whichever way it came: weight, proof, faults, content.
 
 REST and the WS API find an Endpoint, hand over what was sent and spell the Response. The table
-of endpoints by name stands here; names are what fault rules match on.
+of endpoints by name stands here; names are what fault rules match on. Owns the calls that the
+engine takes only after their callers were told that nobody knows.
 """
 
+import heapq
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -15,10 +18,14 @@ from paper_exchange.model import Account, Event, Refused
 from paper_exchange.spot_auth import Claim, SpotAuth
 from paper_exchange.spot_database import SpotDatabase
 from paper_exchange.spot_endpoints import Endpoint, endpoints_of
-from paper_exchange.spot_errors import SpotError, refusal, status_of, too_late
+from paper_exchange.spot_errors import TIMEOUT, SpotError, refusal, status_of, timed_out, too_late
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import respond
+
+
+# How long the venue works on a call before it answers without the engine (binance-spot 1.2).
+PROCESSING_MS = 10_000
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -39,7 +46,9 @@ class SpotCalls:
         self._auth = auth
         self._limits = limits
         self._answers = 0
-        self._door = Door(exchange.faults, _business, self._banned)
+        self._late: list[tuple[int, int, Endpoint, Call, Account | None]] = []
+        self._timeouts = 0
+        self._door = Door(exchange.faults, self._business, self._banned)
         self._database = SpotDatabase(exchange)
         self.endpoints = endpoints_of(exchange, limits, self._database)
 
@@ -58,7 +67,7 @@ class SpotCalls:
         weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(call.params)
         symbol = call.params.peek("symbol") or None
         if not call.held and (banned := self._door.gate(Scope("spot", endpoint.name, symbol=symbol))):
-            return self._with_headers(banned, call)
+            return self._with_headers(banned, call.remote)
         account = None
         try:
             if not call.held:
@@ -66,14 +75,16 @@ class SpotCalls:
             if endpoint.signed:
                 account = self._authenticate(endpoint, call)
         except SpotError as error:
-            return self._with_headers(self.refused(error), call)
+            return self._with_headers(self.refused(error), call.remote)
         scope = Scope("spot", endpoint.name, account.user_id if account else None, symbol)
         stopped = self._wait_for_broker(endpoint, call, account, scope)
         stopped = stopped or self._door.enter(scope, now, held=call.held)
+        if isinstance(stopped, Held):
+            return self._hold(stopped, endpoint, call, account)
         if stopped is not None:
-            return self._with_headers(stopped, call) if isinstance(stopped, Response) else stopped
+            return self._with_headers(stopped, call.remote)
         try:
-            content = endpoint.call(account, call.params) if account else endpoint.call(call.params)
+            content = _carry_out(endpoint, call, account)
         except (SpotError, Refused) as error:
             response = self.refused(error, micros=call.micros)
         else:
@@ -82,7 +93,45 @@ class SpotCalls:
                 self._limits.refund(call.remote, weight, now)
             if endpoint.counts and account is not None:
                 response = _and(response, self._limits.order_headers(account.key, now))
-        return self._door.leave(scope, self._with_headers(response, call))
+        return self._door.leave(scope, self._with_headers(response, call.remote))
+
+    def turn_away(self, endpoint: Endpoint, remote: str, error: SpotError) -> Response:
+        """The answer to what could not be read or was one too many: it costs its weight all the same,
+        and who is banned hears of that alone (binance-spot 8)."""
+        if banned := self._door.gate(Scope("spot", endpoint.name)):
+            return self._with_headers(banned, remote)
+        weight = endpoint.weight if isinstance(endpoint.weight, int) else 1
+        try:
+            self._limits.charge(remote, weight, self.now_ms)
+        except SpotError as limit:
+            error = limit
+        return self._with_headers(self.refused(error), remote)
+
+    # What the engine takes late.
+
+    def _hold(self, held: Held, endpoint: Endpoint, call: Call, account: Account | None) -> Answer:
+        """Let the call wait for the engine; its caller is told that nobody knows once that takes too
+        long, and the engine gets the call all the same (binance-spot 10.3)."""
+        if held.until_ms - self.now_ms <= PROCESSING_MS:
+            return held
+        self._timeouts += 1
+        heapq.heappush(self._late, (held.until_ms, self._timeouts, endpoint, call, account))
+        response = self._with_headers(self.refused(timed_out(self._status(TIMEOUT))), call.remote)
+        return msgspec.structs.replace(response, delay_ms=PROCESSING_MS)
+
+    def next_due(self) -> int | None:
+        return self._late[0][0] if self._late else None
+
+    def advance(self, now_ms: int) -> None:
+        """Hand the engine what its callers have given up."""
+        while self._late and self._late[0][0] <= now_ms:
+            _, _, endpoint, call, account = heapq.heappop(self._late)
+            try:
+                _carry_out(endpoint, call, account)
+            except (SpotError, Refused):
+                continue  # there is nobody to tell
+
+    # On the way in.
 
     def _wait_for_broker(
         self, endpoint: Endpoint, call: Call, account: Account | None, scope: Scope
@@ -127,9 +176,22 @@ class SpotCalls:
         seconds = -(-(found.retry_ms - self._exchange.now_ms) // 1000)
         return _and(response, {"retry-after": str(max(1, seconds))})
 
-    def _with_headers(self, response: Response, call: Call) -> Response:
+    def _status(self, code: int) -> int:
+        return self._exchange.state.config.spot.timeout_status if code == TIMEOUT else status_of(code)
+
+    def _business(self, rule: FaultRule) -> Response:
+        """A fault rule's error in the venue's form; without a code it says that nothing is known."""
+        if rule.kind == "verification_required":
+            code, text = -2015, "Invalid API-key, IP, or permissions for action."
+        else:
+            code, text = -1000, "An unknown error occurred while processing the request."
+        if rule.code.lstrip("-").isdigit():
+            code = int(rule.code)
+        return respond({"code": code, "msg": rule.message or text}, self._status(code))
+
+    def _with_headers(self, response: Response, remote: str) -> Response:
         now = self._exchange.now_ms
-        used = str(self._limits.used(call.remote, now))
+        used = str(self._limits.used(remote, now))
         self._answers += 1
         return _and(
             response,
@@ -145,12 +207,5 @@ def _and(response: Response, headers: dict[str, str]) -> Response:
     return msgspec.structs.replace(response, headers={**response.headers, **headers})
 
 
-def _business(rule: FaultRule) -> Response:
-    """A fault rule's error in the venue's form; without a code it says that nothing is known."""
-    if rule.kind == "verification_required":
-        code, text = -2015, "Invalid API-key, IP, or permissions for action."
-    else:
-        code, text = -1000, "An unknown error occurred while processing the request."
-    if rule.code.lstrip("-").isdigit():
-        code = int(rule.code)
-    return respond({"code": code, "msg": rule.message or text}, status_of(code))
+def _carry_out(endpoint: Endpoint, call: Call, account: Account | None) -> Any:
+    return endpoint.call(account, call.params) if account else endpoint.call(call.params)

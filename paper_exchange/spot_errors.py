@@ -8,7 +8,12 @@ from typing import Any
 
 from paper_exchange.model import Refusal, Refused
 
-_STATUSES = {-1002: 401, -1003: 429, -1015: 429, -2014: 401, -2015: 401}
+# What leaves open whether anything happened is a 5xx; that of a timeout is a switch (binance-spot 10.1).
+_STATUSES = {
+    **{-1000: 500, -1001: 500, -1006: 500, -1007: 504, -1008: 503, -1016: 500},
+    **{-1002: 401, -1003: 429, -1015: 429, -1034: 429, -2014: 401, -2015: 401},
+}
+TIMEOUT = -1007
 
 INSUFFICIENT = "Account has insufficient balance for requested action."
 UNKNOWN_ORDER = "Unknown order sent."
@@ -110,6 +115,11 @@ def bad_key() -> SpotError:
 
 def too_late() -> SpotError:
     return SpotError(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def timed_out(status: int) -> SpotError:
+    text = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+    return SpotError(TIMEOUT, text, status=status)
 
 
 def bad_time_unit() -> SpotError:

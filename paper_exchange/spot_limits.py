@@ -74,10 +74,7 @@ class SpotLimits:
 
     def charge(self, remote: str, weight: int, now_ms: int) -> None:
         """Count a call's weight; SpotError 429, or 418 for an address that does not stop."""
-        until = self._banned_until.get(remote, 0)
-        if now_ms < until:
-            raise self._ban(until)
-        self._banned_until.pop(remote, None)
+        self.check_ban(remote, now_ms)
         limit = self._settings.weight_limit_per_minute
         if self._weights.add(remote, weight, now_ms) <= limit:
             return
@@ -89,6 +86,13 @@ class SpotLimits:
             f"{_STREAMS} polling the API.",
             retry_ms=self._weights.end_ms(now_ms),
         )
+
+    def check_ban(self, remote: str, now_ms: int) -> None:
+        """SpotError 418 to an address that is shut out, by whatever door it comes."""
+        until = self._banned_until.get(remote, 0)
+        if now_ms < until:
+            raise self._ban(until)
+        self._banned_until.pop(remote, None)
 
     def count_raw(self, remote: str, now_ms: int) -> None:
         """Count a REST request, whatever it is; SpotError 429 (binance-spot 8)."""

@@ -44,11 +44,11 @@ class World:
             faults=self.faults,
         )
         self._alpha = AlphaApi(self.exchange)
-        self._connections = Connections(config.spot, self.faults)
-        self._control = ControlApi(self.exchange, self._connections)
         limits = SpotLimits(config.spot)
+        self._connections = Connections(config.spot, self.faults, limits)
+        self._control = ControlApi(self.exchange, self._connections)
         auth = SpotAuth(self.exchange.state.accounts)
-        calls = SpotCalls(self.exchange, auth, limits)
+        self._calls = calls = SpotCalls(self.exchange, auth, limits)
         self._spot = SpotApi(calls, limits)
         self._streams += [
             AlphaStreams(self.exchange),
@@ -103,12 +103,14 @@ class World:
         """Execute and send everything due by now."""
         self.faults.advance(now_ms)
         self.exchange.advance(now_ms)
+        self._calls.advance(now_ms)
         for streams in self._streams:
             streams.advance(now_ms)
 
     def next_due(self) -> int | None:
         """When advance() next has something to do; None if never."""
-        dues = [self.exchange.next_due(), *(streams.next_due() for streams in self._streams)]
+        dues = [self.exchange.next_due(), self._calls.next_due()]
+        dues += (streams.next_due() for streams in self._streams)
         return min((due for due in dues if due is not None), default=None)
 
     def _publish(self, events: list[Event]) -> None:

@@ -127,12 +127,15 @@ class SpotTrader:
     def order(self, order_id: int, symbol: str = BNB) -> Any:
         return self.call("GET", "order", symbol=symbol, orderId=order_id)
 
-    def ws(self, line: Line, method: str, number: object = 1, **params: Any) -> Any:
-        """A signed WS API call's answer."""
+    def asked(self, method: str, number: object = 1, **params: Any) -> dict[str, Any]:
+        """A signed request frame of the WS API."""
         sent = {**params, "apiKey": self.key, "timestamp": self.desk.now_ms}
         payload = "&".join(f"{name}={sent[name]}" for name in sorted(sent))
-        message = {"id": number, "method": method, "params": {**sent, "signature": self.sign(payload)}}
-        line.send(message)
+        return {"id": number, "method": method, "params": {**sent, "signature": self.sign(payload)}}
+
+    def ws(self, line: Line, method: str, number: object = 1, **params: Any) -> Any:
+        """A signed WS API call's answer."""
+        line.send(self.asked(method, number, **params))
         found = [f for f in line.frames if f != HUNG_UP and "event" not in f and f["id"] == number]
         return found[-1]
 

@@ -7,7 +7,7 @@ import pytest
 
 from paper_exchange.http import Held, Request, Response
 from tests.paper_exchange.desk import Desk, make_config
-from tests.paper_exchange.spot_desk import BNB, SpotTrader, oto, public, sample
+from tests.paper_exchange.spot_desk import BNB, Line, SpotTrader, oto, public, sample
 
 
 def desk_with(**spot: Any) -> Desk:
@@ -166,7 +166,96 @@ def test_a_business_error_has_the_status_of_its_code() -> None:
     fault(trader, "verification_required", count=1)
     assert trader.refused("GET", "account")[:2] == (401, -2015)
     fault(trader, "business_error", count=1)
-    assert trader.refused("GET", "account")[1] == -1000
+    assert trader.refused("GET", "account")[:2] == (500, -1000)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(-1001, 500), (-1006, 500), (-1007, 504), (-1008, 503), (-1015, 429), (-1016, 500), (-1034, 429)],
+)
+def test_what_leaves_the_outcome_open_is_a_5xx_on_rest_and_on_the_ws_api(code: int, status: int) -> None:
+    trader = SpotTrader(desk_with())
+    fault(trader, "business_error", code=str(code), count=2)
+    assert trader.refused("GET", "account")[:2] == (status, code)
+    answer = trader.ws(Line(trader.desk, "/ws-api/v3"), "account.status")
+    assert (answer["status"], answer["error"]["code"]) == (status, code)
+
+
+def test_the_status_of_a_timeout_is_a_switch() -> None:
+    trader = SpotTrader(desk_with(timeout_status="408"))
+    fault(trader, "business_error", code="-1007", count=1)
+    assert trader.refused("GET", "account")[:2] == (408, -1007)
+    fault(trader, "engine_delay", seconds="11", count=1)
+    assert trader.refused("GET", "account")[:2] == (408, -1007)
+
+
+def test_after_ten_seconds_the_outcome_is_unknown_though_the_engine_takes_the_order_later() -> None:
+    trader = SpotTrader(desk_with())
+    fault(trader, "engine_delay", seconds="30", count=1, endpoint="place_order")
+    answer = place(trader, "700")
+    assert (answer.status, answer.delay_ms) == (504, 10_000)
+    assert json.loads(answer.body) in sample("rest_error_catalogue")
+    trader.desk.pass_time(29)
+    assert trader.call("GET", "openOrders", symbol=BNB) == []
+    trader.desk.pass_time(1)
+    (order,) = trader.call("GET", "openOrders", symbol=BNB)
+    assert (order["price"], trader.call("GET", "rateLimit/order")[1]["count"]) == ("700.00000000", 1)
+
+
+def test_what_the_engine_takes_late_it_may_refuse_and_nobody_hears_of_it() -> None:
+    trader = SpotTrader(desk_with())
+    fault(trader, "engine_delay", seconds="30", count=1, endpoint="place_order")
+    assert place(trader, "700").status == 504
+    trader.desk.exchange.deposit(trader.account, "USDT", -trader.account.free["USDT"])
+    trader.desk.pass_time(31)
+    assert trader.desk.state.by_account[trader.account.key] == []
+
+
+def test_a_timed_out_call_of_the_ws_api_is_taken_though_its_client_has_gone() -> None:
+    trader = SpotTrader(desk_with())
+    fault(trader, "engine_delay", seconds="12", count=2, endpoint="place_oto")
+    line, other = Line(trader.desk, "/ws-api/v3"), Line(trader.desk, "/ws-api/v3")
+    for one, ids in ((line, "a"), (other, "b")):
+        terms = oto(**{f"{name}ClientOrderId": f"{name}-{ids}" for name in ("working", "pending", "list")})
+        one.send(trader.asked("orderList.place.oto", **terms))
+    other.close()
+    trader.desk.pass_time(10)
+    assert [frame["error"]["code"] for frame in line.frames] == [-1007]
+    assert (other.frames, lists(trader)) == ([], 0)
+    trader.desk.pass_time(2)
+    assert (len(line.frames), lists(trader)) == (1, 2)
+
+
+# Bans and refusals at the door.
+
+
+def test_a_banned_address_is_shut_out_of_sockets_and_of_malformed_calls_too() -> None:
+    desk = desk_with(weight_limit_per_minute="1", ban_after_refusals="0", ban_seconds="120")
+    assert [get(desk, "ping").status for _ in range(2)] == [200, 418]
+    for path in ("/ws-api/v3", "/ws", "/stream"):
+        refused = desk.world.refuse(Request("GET", path, remote="10.0.0.1"), desk.now_ms)
+        assert refused is not None
+        assert (refused.status, refused.headers["retry-after"]) == (418, "120")
+        assert json.loads(refused.body)["code"] == -1003
+        assert desk.world.refuse(Request("GET", path, remote="10.0.0.2"), desk.now_ms) is None
+    assert desk.world.refuse(Request("GET", "/w3w/wsa/stream", remote="10.0.0.1"), desk.now_ms) is None
+    twice = get(desk, "ping?a=1&a=1")
+    assert (twice.status, json.loads(twice.body)["code"]) == (418, -1003)
+    desk.pass_time(120)
+    assert desk.world.refuse(Request("GET", "/ws", remote="10.0.0.1"), desk.now_ms) is None
+    assert get(desk, "ping?a=1&a=1").status == 400
+
+
+def test_what_cannot_be_read_costs_weight_and_says_so() -> None:
+    desk = desk_with(weight_limit_per_minute="40", raw_limit_5m="4")
+    assert used(get(desk, f"depth?symbol={BNB}&symbol={BNB}")) == 1
+    answer = desk.ask(
+        Request("GET", "/api/v3/exchangeInfo", headers={"x-mbx-time-unit": "NANO"}, remote="10.0.0.1")
+    )
+    assert used(answer) == 21
+    assert [get(desk, "exchangeInfo?a=1&a=1").status for _ in range(2)] == [429, 429]
+    raw = desk_with(raw_limit_5m="1")
+    assert [used(get(raw, "ping")), used(get(raw, "ping"))] == [1, 2]
 
 
 def test_a_slow_engine_takes_what_was_in_time_when_it_came() -> None:
