@@ -106,7 +106,7 @@ class Admission:
             instrument.quote: product(terms.price, terms.quantity),
         }
         if any(asset in limits and amount > limits[asset] for asset, amount in worth.items()):
-            raise Refused(Refusal.MAX_ASSET)
+            raise Refused(Refusal.MAX_ASSET, str(self._state.config.spot.max_asset_code))
 
     def _check_permission(self, instrument: Instrument, account: Account) -> None:
         """One of each set; Alpha knows no such thing (binance-spot 2.2)."""

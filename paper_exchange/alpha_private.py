@@ -261,8 +261,8 @@ class AlphaPrivate:
 
 
 def _statuses(wanted: list[str]) -> frozenset[Status]:
-    """Ours for the venue's; nothing here is ever REJECTED, for a refusal makes no order."""
-    found = [Status(name) for name in wanted if name != "REJECTED"]
+    """Ours for the venue's, which does not tell a prevented self-trade from another expiry."""
+    found = [Status(name) for name in wanted]
     return frozenset([*found, Status.EXPIRED_IN_MATCH] if Status.EXPIRED in found else found)
 
 

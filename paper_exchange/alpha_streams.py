@@ -59,6 +59,7 @@ class AlphaStreams:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._settings = exchange.state.config.alpha
         self._sessions: list[Session] = []
         self._depths: dict[str, Depth] = {}
         self._timed: dict[str, Timed] = {}
@@ -70,7 +71,8 @@ class AlphaStreams:
 
     def connect(self, request: Request, send: Send, *, pings: bool) -> Session:
         accepts = self._accepts_order if request.path == ORDER_PATH else self._accepts_public
-        session = Session(send, accepts, Keepalive(send, self._exchange.now_ms) if pings else None)
+        keepalive = Keepalive(send, self._exchange.now_ms) if pings else None
+        session = Session(send, accepts, keepalive, bare_acks=self._settings.bare_acks)
         self._sessions.append(session)
         return session
 
@@ -132,11 +134,20 @@ class AlphaStreams:
         account = self._exchange.state.accounts.owner(event.order.account)
         if account.venue != "alpha" or self._exchange.now_ms >= account.listen_key_until_ms:
             return
+        if not self._settings.sibling_event and self._ended_with_its_sibling(event):
+            return
         name = f"alpha@{account.listen_key}"
         scope = Scope("alpha", "order_stream", account.user_id, event.order.symbol)
         frame = encode({"stream": name, "data": order_frame(event, market)})
         for session in self._listeners(name):
             session.push_order(frame, self._exchange.faults, scope, event.time_ms)
+
+    def _ended_with_its_sibling(self, event: OrderEvent) -> bool:
+        """A pending leg that ends before its trigger ends with the working leg (binance-alpha 4.2)."""
+        order = event.order
+        if order.leg != "pending" or order.list_id is None or event.execution not in ("CANCELED", "EXPIRED"):
+            return False
+        return not self._exchange.state.lists[order.list_id].triggered
 
     def _publish_trade(self, trade: AggTrade) -> None:
         market = self._exchange.state.markets[trade.symbol]

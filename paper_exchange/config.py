@@ -133,7 +133,12 @@ class Instrument(Strict):
 
 
 class VenueSettings(Strict):
-    """What both venues have; the switches are behaviour that no document settles."""
+    """What both venues have; the switches are behaviour that no document settles.
+
+    `percent_price_on_pending`: whether the price band binds a pending leg as its list is placed,
+    `percent_price_at_oto_release`: and that of an OTO again as it is released, as an OPO's is.
+    `refused_release_ends`: how a pending leg ends that is refused as it is released.
+    """
 
     buyer_fee: NotNegative
     seller_fee: NotNegative
@@ -143,9 +148,11 @@ class VenueSettings(Strict):
     pending_after_partial_cancel: Literal["cancel", "size_filled"] = "cancel"
     cancel_pending_before_trigger: Literal["both", "refuse"] = "both"
     sibling_ends: Literal["CANCELED", "EXPIRED"] = "CANCELED"
+    refused_release_ends: Literal["EXPIRED", "REJECTED"] = "EXPIRED"
     reserve_pending: bool = False
     opo_commission_from_free: bool = True
     percent_price_on_pending: bool = True
+    percent_price_at_oto_release: bool = False
 
     @model_validator(mode="after")
     def delay_is_a_range(self) -> "VenueSettings":
@@ -155,12 +162,18 @@ class VenueSettings(Strict):
 
 
 class AlphaSettings(VenueSettings):
-    """Switches for what binance-alpha marks as unknown."""
+    """Switches for what binance-alpha marks as unknown.
+
+    `bare_acks`: a socket's answer to a request is its id alone, without `result`;
+    `sibling_event`: whether the order stream tells how the other leg ends when one is cancelled.
+    """
 
     listen_key_seconds: Annotated[int, Field(gt=0)] = 3600
     amounts_as: Literal["both", "number", "string"] = "both"
     crossed_book: bool = False
     history_time: Literal["created", "updated"] = "created"
+    bare_acks: bool = False
+    sibling_event: bool = True
     all_tickers_as: Literal["object", "array"] = "object"
     max_rows: Annotated[int, Field(gt=0)] = 500
     error_codes: dict[str, str] = {}
@@ -174,7 +187,8 @@ class SpotSettings(VenueSettings):
     `shutdown_warning_seconds`: how long before a connection's term the server says that it goes;
     `ban_seconds`: the first ban, each further one within a day is twice as long;
     `database_lag_seconds`: how far reads that the venue answers from its database are behind;
-    `max_assets`: what MAX_ASSET lets an order be worth, by asset;
+    `max_assets`: what MAX_ASSET lets an order be worth, by asset, `max_asset_code`: and its refusal;
+    `refused_orders_count`: whether an order that was refused stays in the account's order count;
     `timeout_status`: the HTTP status of -1007, which no document tells (504, maybe 408).
     """
 
@@ -191,6 +205,8 @@ class SpotSettings(VenueSettings):
     open_orders_show_pending: bool = True
     cancelled_found_by_old_id: bool = True
     filled_leg_in_cancel: bool = False
+    refused_orders_count: bool = False
+    max_asset_code: int = -1013
     unknown_list_code: int = -2018
     unknown_method_code: int = -1020
     hmac_logon_code: int = -4056

@@ -42,7 +42,13 @@ from paper_exchange.tape import Match, aggregate
 ENDING: dict[Status, Execution] = {
     Status.CANCELED: "CANCELED",
     Status.EXPIRED: "EXPIRED",
+    Status.REJECTED: "REJECTED",
     Status.EXPIRED_IN_MATCH: "TRADE_PREVENTION",
+}
+# What a report says of a leg that ends REJECTED (binance-spot 7.1); of other reasons it says nothing.
+REJECTIONS = {
+    Refusal.INSUFFICIENT_BALANCE: "INSUFFICIENT_BALANCES",
+    Refusal.WOULD_MATCH: "WOULD_MATCH_IMMEDIATELY",
 }
 
 
@@ -246,7 +252,7 @@ class Engine:
         unlock(account, asset, order.locked)
         order.locked = ZERO
         order.status = status
-        order.expiry_reason = reason if status is Status.EXPIRED else ""
+        order.expiry_reason = reason if status in (Status.EXPIRED, Status.REJECTED) else ""
         if order.priority is not None:
             market.book.remove_order(order)
             state.touch_market(market)
@@ -308,7 +314,8 @@ class Engine:
     def _release(self, order_list: OrderList) -> Order | None:
         state = self._state
         working, pending = state.legs(order_list)
-        instrument, settings = state.markets[order_list.symbol].instrument, state.settings(order_list.symbol)
+        market, settings = state.markets[order_list.symbol], state.settings(order_list.symbol)
+        instrument = market.instrument
         account = state.accounts.owner(order_list.account)
         others = free_of(account, instrument.base)
         order_list.triggered = True
@@ -323,10 +330,14 @@ class Engine:
         try:
             if self._faults.refuses_release(pending):
                 raise Refused(Refusal.NOT_TRADING)
-            self._check_release(instrument, pending)
+            rechecks = order_list.kind == "OPO" or settings.percent_price_at_oto_release
+            self._check_release(instrument, pending, market.percent_reference if rechecks else None)
             self.settlement.lock_funds(pending)
-        except Refused:
-            self.end(pending, Status.EXPIRED, "REJECTED")
+        except Refused as refused:
+            if settings.refused_release_ends == "REJECTED":
+                self.end(pending, Status.REJECTED, REJECTIONS.get(refused.reason, "NONE"))
+            else:
+                self.end(pending, Status.EXPIRED, "REJECTED")
             return None
         pending.working_ms = state.now_ms
         state.touch_list(order_list)
@@ -334,13 +345,14 @@ class Engine:
         state.announce_order(pending, "NEW")
         return pending
 
-    def _check_release(self, instrument: Instrument, pending: Order) -> None:
-        """What can still refuse a pending leg at its release, funds apart (binance-spot 4.4, row 10)."""
+    def _check_release(self, instrument: Instrument, pending: Order, reference: Decimal | None) -> None:
+        """What can still refuse a pending leg at its release, funds apart (binance-spot 4.4, row 10);
+        `reference` is what its price is measured from again."""
         check_quantity(instrument, pending.quantity)
         if pending.kind == "MARKET":
             pending.price = self.market_price(pending.symbol, pending.side, pending.quantity)
             return
-        check_price(instrument, pending.price, None)
+        check_price(instrument, pending.price, reference)
         check_notional(instrument, pending.price, pending.quantity)
         if self._would_take(pending):
             raise Refused(Refusal.WOULD_MATCH)

@@ -16,13 +16,13 @@ Side = Literal["BUY", "SELL"]
 ListKind = Literal["OTO", "OPO"]
 Leg = Literal["working", "pending"]
 OrderKind = Literal["LIMIT", "LIMIT_MAKER", "MARKET"]
-Execution = Literal["NEW", "TRADE", "CANCELED", "REPLACED", "EXPIRED", "TRADE_PREVENTION"]
+Execution = Literal["NEW", "TRADE", "CANCELED", "REPLACED", "EXPIRED", "REJECTED", "TRADE_PREVENTION"]
 StpMode = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 
 
 class Status(StrEnum):
-    """PENDING is an untriggered leg (Spot spells it PENDING_NEW)."""
+    """PENDING is an untriggered leg (Spot spells it PENDING_NEW), REJECTED one refused at its release."""
 
     PENDING = "PENDING"
     NEW = "NEW"
@@ -30,6 +30,7 @@ class Status(StrEnum):
     FILLED = "FILLED"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
     EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
 
 
@@ -129,6 +130,7 @@ class Order(msgspec.Struct):
     """An accepted order. `priority` is its place in the time queue once it is matchable.
 
     A MARKET order's price is the worst it may trade at, fixed when it is accepted or released.
+    `expiry_reason` is also why it was REJECTED.
     """
 
     order_id: int

@@ -23,7 +23,6 @@ from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import respond
 
-
 # How long the venue works on a call before it answers without the engine (binance-spot 1.2).
 PROCESSING_MS = 10_000
 

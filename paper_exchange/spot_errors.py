@@ -10,8 +10,18 @@ from paper_exchange.model import Refusal, Refused
 
 # What leaves open whether anything happened is a 5xx; that of a timeout is a switch (binance-spot 10.1).
 _STATUSES = {
-    **{-1000: 500, -1001: 500, -1006: 500, -1007: 504, -1008: 503, -1016: 500},
-    **{-1002: 401, -1003: 429, -1015: 429, -1034: 429, -2014: 401, -2015: 401},
+    -1000: 500,
+    -1001: 500,
+    -1002: 401,
+    -1003: 429,
+    -1006: 500,
+    -1007: 504,
+    -1008: 503,
+    -1015: 429,
+    -1016: 500,
+    -1034: 429,
+    -2014: 401,
+    -2015: 401,
 }
 TIMEOUT = -1007
 
@@ -76,7 +86,9 @@ def refusal(refused: Refused) -> SpotError:
     """The core's no in the venue's words."""
     if refused.reason is Refusal.LIST_NOT_ALLOWED:
         return SpotError(-2010, f"{refused.detail} orders are not supported for this symbol.")
-    return SpotError(*REFUSALS[refused.reason])
+    code, text = REFUSALS[refused.reason]
+    # The code of this filter is not known.
+    return SpotError(int(refused.detail) if refused.reason is Refusal.MAX_ASSET else code, text)
 
 
 def amend_refusal(refused: Refused) -> SpotError:

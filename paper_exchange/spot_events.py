@@ -92,7 +92,7 @@ def execution_report(event: OrderEvent, market: Market) -> Row:
         "C": _old_id(event),
         "x": event.execution,
         "X": status_text(order),
-        "r": "NONE",
+        "r": order.expiry_reason if order.status is Status.REJECTED else "NONE",
         "i": order.order_id,
         "l": quantity(instrument, fill.quantity) if fill else nothing_of_base,
         "z": quantity(instrument, order.executed),

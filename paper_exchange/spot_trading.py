@@ -99,12 +99,13 @@ class SpotTrading:
         return self._list_report(placed, instrument, shape, account)
 
     def _counted(self, account: Account, orders: int, place: Callable[[], T]) -> T:
-        """Place within the account's order count; what is refused does not count."""
+        """Place within the account's order count; whether what is refused counts is a switch."""
         self.count(account, orders)
         try:
             return place()
         except Refused:
-            self._limits.give_back(account.key, orders, self._exchange.now_ms)
+            if not self._settings.refused_orders_count:
+                self._limits.give_back(account.key, orders, self._exchange.now_ms)
             raise
 
     def count(self, account: Account, orders: int) -> None:

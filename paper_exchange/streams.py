@@ -111,9 +111,15 @@ class Session(OrderFrames):
     """One Alpha connection and its subscriptions."""
 
     def __init__(
-        self, send: Send, accepts: Callable[["Session", str], bool], keepalive: Keepalive | None
+        self,
+        send: Send,
+        accepts: Callable[["Session", str], bool],
+        keepalive: Keepalive | None,
+        *,
+        bare_acks: bool = False,
     ) -> None:
         super().__init__(send)
+        self._accepted: dict[str, Any] = {} if bare_acks else {"result": None}
         self.keepalive = keepalive
         self.names: dict[str, None] = {}
         self._accepts = accepts
@@ -143,7 +149,7 @@ class Session(OrderFrames):
         if method == "UNSUBSCRIBE":
             for name in params:
                 self.names.pop(name, None)
-            return self.push({"result": None, "id": request_id})
+            return self.push(self._accepted | {"id": request_id})
         return self._fail(request_id, "Invalid request: unknown method")
 
     def _subscribe(self, params: list[str], request_id: Any) -> None:
@@ -153,7 +159,7 @@ class Session(OrderFrames):
             if not self._accepts(self, name):
                 return self._fail(request_id, f"Invalid stream: {name[:80]}")
         self.names.update(dict.fromkeys(params))
-        return self.push({"result": None, "id": request_id})
+        return self.push(self._accepted | {"id": request_id})
 
     def _fail(self, request_id: Any, text: str) -> None:
         self.push({"error": {"code": 2, "msg": text}, "id": request_id})

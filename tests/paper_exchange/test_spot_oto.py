@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from paper_exchange.http import Response
 from tests.paper_exchange.desk import Desk, make_config
-from tests.paper_exchange.spot_desk import BNB, SpotTrader, opo, oto
+from tests.paper_exchange.spot_desk import BNB, SpotTrader, bnb_desk, opo, oto
 
 EXECUTING = ("EXEC_STARTED", "EXECUTING")
 ALL_DONE = ("ALL_DONE", "ALL_DONE")
@@ -169,6 +170,38 @@ def test_row_10_a_pending_leg_refused_at_its_release_expires(
     assert (found.statuses, found.state) == (("FILLED", "EXPIRED"), ALL_DONE)
     assert (found.pending["expiryReason"], found.pending["workingTime"]) == ("REJECTED", -1)
     assert trader.account.free["BNB"] == Decimal("0.999")
+
+
+BAND = {"percent_down": Decimal("0.8"), "percent_up": Decimal("1.2")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rechecks", "ends"),
+    [
+        ("opo", "false", "EXPIRED"),
+        ("opo", "true", "EXPIRED"),
+        ("oto", "false", "NEW"),
+        ("oto", "true", "EXPIRED"),
+    ],
+)
+def test_row_10_the_band_binds_an_opo_again_at_its_release_and_an_oto_by_a_switch(
+    kind: str, rechecks: str, ends: str
+) -> None:
+    desk = bnb_desk(spot={"percent_price_at_oto_release": rechecks}, instrument=BAND)
+    trader = SpotTrader(desk)
+    found = placed(trader, kind, pendingPrice="950")
+    desk.pin("690", BNB)  # the band now ends at 828
+    assert found.statuses == ("FILLED", ends)
+    assert found.pending.get("expiryReason") == ("REJECTED" if ends == "EXPIRED" else None)
+
+
+@pytest.mark.parametrize("binds", ["true", "false"])
+def test_whether_the_band_binds_a_pending_leg_as_it_is_placed_is_a_switch(binds: str) -> None:
+    trader = SpotTrader(bnb_desk(spot={"percent_price_on_pending": binds}, instrument=BAND))
+    answer = trader.send("POST", "orderList/oto", **oto(pendingPrice="970"))
+    assert isinstance(answer, Response)
+    assert answer.status == (400 if binds == "true" else 200)
+    assert (b"PERCENT_PRICE_BY_SIDE" in answer.body) is (binds == "true")
 
 
 def test_row_11_a_pending_market_order_that_finds_too_little_expires() -> None:
