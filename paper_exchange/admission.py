@@ -76,7 +76,7 @@ class Admission:
             self._check_client_id(account, client_id)
 
     def _check_leg(self, market: Market, account: Account, terms: NewOrder) -> None:
-        check_order(market.instrument, terms, market.percent_reference)
+        check_order(market.instrument, terms, market.percent_reference(self._state.now_ms))
         self._check_assets(market.instrument, terms)
         no_buying, no_selling = self._conditions.is_withdrawn(terms.symbol)
         closed = no_buying if terms.side == "BUY" else no_selling
@@ -89,7 +89,7 @@ class Admission:
 
     def _check_pending(self, market: Market, account: Account, terms: NewOrder) -> None:
         banded = self._state.settings(terms.symbol).percent_price_on_pending
-        reference = market.percent_reference if banded else None
+        reference = market.percent_reference(self._state.now_ms) if banded else None
         if terms.quantity:
             check_order(market.instrument, terms, reference)
         elif terms.kind != "MARKET":

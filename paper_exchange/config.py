@@ -88,6 +88,7 @@ class PriceRange(Strict):
 class Instrument(Strict):
     """A symbol with the filters the venue publishes for it.
 
+    `avg_price_mins`: over how many minutes the price bands average; 0: they take the last price.
     `reference_price`: it never had one, has none now (null), or has the path's price as one.
     """
 
@@ -110,6 +111,7 @@ class Instrument(Strict):
     max_num_order_amends: Annotated[int, Field(ge=0)] = 10
     max_position: Positive | None = None
     permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)
+    avg_price_mins: Annotated[int, Field(ge=0)] = 0
     reference_price: Literal["never", "null", "path"] = "never"
     price_range: PriceRange | None = None
     price_precision: int = 8

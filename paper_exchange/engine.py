@@ -27,7 +27,7 @@ from paper_exchange.model import (
     Side,
     Status,
 )
-from paper_exchange.numbers import ZERO, cut, floor_to, product
+from paper_exchange.numbers import EXACT, ZERO, cut, floor_to, product
 from paper_exchange.order_lists import (
     is_triggered_by,
     release_quantity,
@@ -170,6 +170,9 @@ class Engine:
             if maker.order is not None and self._prevent(taker, maker.order):
                 continue
             quantity = min(taker.open_quantity, maker.quantity)
+            if taker.quote_wanted and taker.side == "BUY":  # it spends no more, wherever the book went
+                left = EXACT.divide(taker.quote_wanted - taker.quote, maker.price)
+                quantity = min(quantity, floor_to(left, market.instrument.step_size))
             if not (quantity := self._faults.allowed(quantity, taker, maker.order)):
                 break
             matches.append(self._match(market, taker, maker, quantity))
@@ -331,7 +334,8 @@ class Engine:
             if self._faults.refuses_release(pending):
                 raise Refused(Refusal.NOT_TRADING)
             rechecks = order_list.kind == "OPO" or settings.percent_price_at_oto_release
-            self._check_release(instrument, pending, market.percent_reference if rechecks else None)
+            reference = market.percent_reference(state.now_ms) if rechecks else None
+            self._check_release(instrument, pending, reference)
             self.settlement.lock_funds(pending)
         except Refused as refused:
             if settings.refused_release_ends == "REJECTED":

@@ -215,7 +215,7 @@ class Exchange:
         """The filters that need neither the account nor the book."""
         if not terms.quote_wanted:
             market = self.state.markets[terms.symbol]
-            check_order(market.instrument, terms, market.percent_reference)
+            check_order(market.instrument, terms, market.percent_reference(self.now_ms))
 
     def lock_elsewhere(self, account: Account, asset: str, amount: Decimal) -> None:
         """Another product of the venue locks so much, or with a negative amount lets go of it."""

@@ -8,9 +8,9 @@ import msgspec
 from paper_exchange.config import Instrument
 from paper_exchange.matching import Book
 from paper_exchange.model import AggTrade, Side
-from paper_exchange.numbers import EXACT, HUNDRED, floor_to, product
+from paper_exchange.numbers import EXACT, HUNDRED, ZERO, floor_to, half_up, product
 from paper_exchange.price_path import PathState, PricePath
-from paper_exchange.tape import Candle, Tape
+from paper_exchange.tape import MINUTE_MS, Candle, Tape
 
 FIRST_MATCH_ID = 900_000
 
@@ -69,10 +69,20 @@ class Market:
             return None
         return self.on_grid(self.path_price, "BUY")
 
-    @property
-    def percent_reference(self) -> Decimal:
-        """What PERCENT_PRICE measures from: the reference price, else the last one (binance-spot 2.3)."""
-        return self.reference_price or self.last_price
+    def average_price(self, now_ms: int, minutes: int) -> Decimal:
+        """Weighted by volume over the last minutes; the last price when nothing traded in them."""
+        recent = [c for c in self.tape.candles if c.open_ms > now_ms - (minutes + 1) * MINUTE_MS]
+        base = sum((candle.base for candle in recent), ZERO)
+        if not base:
+            return self.last_price
+        return half_up(sum((candle.quote for candle in recent), ZERO) / base, self.instrument.quote_precision)
+
+    def percent_reference(self, now_ms: int) -> Decimal:
+        """What PERCENT_PRICE measures from: the reference price, else the average over the filter's
+        minutes, else the last price (binance-spot 2.3)."""
+        minutes = self.instrument.avg_price_mins
+        average = self.average_price(now_ms, minutes) if minutes else self.last_price
+        return self.reference_price or average
 
     def on_grid(self, price: Decimal, side: Side) -> Decimal:
         """The price on the tick grid, rounded away from the other side."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from paper_exchange.model import Order, Side
-from paper_exchange.numbers import ZERO
+from paper_exchange.numbers import EXACT, ZERO, product
 
 
 class Quote(msgspec.Struct, eq=False):
@@ -105,6 +105,18 @@ class Book:
             if quantity <= 0:
                 break
         return worst
+
+    def quantity_for(self, side: Side, quote: Decimal) -> Decimal | None:
+        """How much an order of this side trades for so much quote, level by level; what the book does
+        not have counts at its last price. None when nobody quotes."""
+        total, last = ZERO, None
+        for level in self._sides[opposite(side)]:
+            last = level.price
+            if (worth := product(level.price, level.quantity)) >= quote:
+                break
+            total += level.quantity
+            quote -= worth
+        return None if last is None else total + EXACT.divide(quote, last)
 
     def thin_house(self, side: Side, limit: Decimal, keep: Decimal) -> None:
         """Withdraw house quotes an order could reach, all but `keep`: what then fills is partial."""

@@ -9,8 +9,8 @@ import msgspec
 
 from paper_exchange.admission import Admission
 from paper_exchange.engine import Engine
-from paper_exchange.model import Account, NewList, NewOrder, Order, OrderList, Status
-from paper_exchange.numbers import ZERO, floor_to
+from paper_exchange.model import Account, NewList, NewOrder, Order, OrderList, Refusal, Refused, Status
+from paper_exchange.numbers import floor_to
 from paper_exchange.state import State
 
 
@@ -31,13 +31,15 @@ class Records:
         self._admission = admission
 
     def price_market(self, account: Account, terms: NewOrder) -> NewOrder:
-        """A market order's worst price, and its quantity if it only says how much quote it wants."""
+        """A market order's worst price, and its quantity if it only says how much quote it wants: the
+        most on the step that comes to no more (binance-spot 2.3)."""
         instrument = self._admission.market(terms.symbol, account.venue).instrument
         quantity = terms.quantity
         if not quantity:
-            best = self._engine.market_price(terms.symbol, terms.side, ZERO)
-            worst = self._engine.market_price(terms.symbol, terms.side, terms.quote_wanted / best)
-            quantity = floor_to(terms.quote_wanted / worst, instrument.step_size)
+            book = self._state.markets[terms.symbol].book
+            if (found := book.quantity_for(terms.side, terms.quote_wanted)) is None:
+                raise Refused(Refusal.NO_LIQUIDITY)
+            quantity = floor_to(found, instrument.step_size)
         price = self._engine.market_price(terms.symbol, terms.side, quantity)
         return msgspec.structs.replace(terms, price=price, quantity=quantity)
 

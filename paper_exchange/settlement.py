@@ -25,7 +25,10 @@ class Settlement:
         instrument = self._state.markets[order.symbol].instrument
         if order.side == "SELL":
             return instrument.base, order.open_quantity
-        return instrument.quote, cut(product(order.price, order.open_quantity), instrument.quote_precision)
+        needed = cut(product(order.price, order.open_quantity), instrument.quote_precision)
+        if order.quote_wanted:
+            needed = min(needed, order.quote_wanted - order.quote)
+        return instrument.quote, needed
 
     def lock_funds(self, order: Order) -> None:
         """Lock what the order needs, or raise Refused with nothing changed."""

@@ -8,7 +8,6 @@ from paper_exchange.market import Market
 from paper_exchange.model import AggTrade
 from paper_exchange.numbers import ZERO
 from paper_exchange.spot_quotes import (
-    AVERAGE_MINUTES,
     Day,
     agg_trade,
     average_price,
@@ -165,7 +164,7 @@ def average_frame(market: Market, now_ms: int) -> Row:
         "e": "avgPrice",
         "E": Ms(now_ms),
         "s": market.instrument.symbol,
-        "i": f"{AVERAGE_MINUTES}m",
+        "i": f"{found['mins']}m",
         "w": found["price"],
         "T": found["closeTime"],
     }

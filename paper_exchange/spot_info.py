@@ -119,7 +119,7 @@ def _permissions(instrument: Instrument) -> set[str]:
 
 
 def filters_of(instrument: Instrument) -> list[Row]:
-    """The filters; `avgPriceMins` 0 means that the last price is the reference, as it is here."""
+    """The filters; `avgPriceMins` 0 means that the last price is the reference."""
     position: list[Row] = []
     if instrument.max_position is not None:
         limit = quantity(instrument, instrument.max_position)
@@ -149,7 +149,7 @@ def filters_of(instrument: Instrument) -> list[Row]:
             "bidMultiplierDown": text(instrument.percent_down),
             "askMultiplierUp": text(instrument.percent_up),
             "askMultiplierDown": text(instrument.percent_down),
-            "avgPriceMins": 0,
+            "avgPriceMins": instrument.avg_price_mins,
         },
         {
             "filterType": "NOTIONAL",
@@ -157,7 +157,7 @@ def filters_of(instrument: Instrument) -> list[Row]:
             "applyMinToMarket": False,
             "maxNotional": price(instrument, instrument.max_notional),
             "applyMaxToMarket": False,
-            "avgPriceMins": 0,
+            "avgPriceMins": instrument.avg_price_mins,
         },
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": instrument.max_num_orders},
         {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": instrument.max_num_order_lists},

@@ -7,7 +7,7 @@ from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, Side
 from paper_exchange.numbers import ZERO, cut, half_up, product
 from paper_exchange.spot_wire import Ms, Row, price, quantity
-from paper_exchange.tape import DAY_MS, MINUTE_MS, Candle
+from paper_exchange.tape import DAY_MS, Candle
 
 AVERAGE_MINUTES = 5
 
@@ -66,14 +66,12 @@ def kline(candle: Candle, market: Market, interval: str, shift_ms: int = 0) -> l
 
 
 def average_price(market: Market, now_ms: int) -> Row:
-    """Volume-weighted over the last minutes; the last price when nothing traded in them."""
-    recent = [c for c in market.tape.candles if c.open_ms > now_ms - (AVERAGE_MINUTES + 1) * MINUTE_MS]
-    base = sum((candle.base for candle in recent), ZERO)
-    average = sum((candle.quote for candle in recent), ZERO) / base if base else market.last_price
+    """Over the minutes of the symbol's filters, or where these have none over five."""
+    minutes = market.instrument.avg_price_mins or AVERAGE_MINUTES
     trades = market.tape.trades
     return {
-        "mins": AVERAGE_MINUTES,
-        "price": price(market.instrument, half_up(average, market.instrument.quote_precision)),
+        "mins": minutes,
+        "price": price(market.instrument, market.average_price(now_ms, minutes)),
         "closeTime": Ms(trades[-1].time_ms if trades else now_ms),
     }
 

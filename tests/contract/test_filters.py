@@ -79,11 +79,22 @@ def trader_said(answer: Response) -> str:
     return str(row_of(decode(answer.body), "error")["msg"])
 
 
-@pytest.fixture(scope="module", params=["never", "null", "path"])
+@pytest.fixture(scope="module", params=["never", "null", "path", "average"])
 def venue(request: pytest.FixtureRequest) -> tuple[SpotTrader, Instrument, Decimal]:
     """A trader, the rules as the adapter reads them, and what the bands are measured from."""
-    changes = NARROW | {"reference_price": request.param, "opo_allowed": False}
-    desk = bnb_desk(spot=MANY, house={"levels": "0"}, instrument=changes)
+    averages = request.param == "average"
+    changes = NARROW | {"reference_price": "never" if averages else request.param, "opo_allowed": False}
+    desk = bnb_desk(
+        spot=MANY, house={"levels": "0"}, instrument=changes | {"avg_price_mins": 5 if averages else 0}
+    )
+    if averages:
+        for pinned in ("810", "780"):
+            desk.pin(pinned, BNB)
+            desk.pass_time(120)
+        average = spot_parse.average_price(_as_read(public(desk, "avgPrice", f"symbol={BNB}")), 5)
+        assert average is not None
+        assert 780 < average < 810
+        return SpotTrader(desk, **RICH), rules_of(desk), average
     path, parse = ("ticker/price", spot_parse.last_price)
     reference: Decimal | None = parse(public(desk, path, f"symbol={BNB}"))
     if request.param == "path":

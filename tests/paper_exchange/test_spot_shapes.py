@@ -260,6 +260,35 @@ def test_a_market_order_can_ask_for_a_quote_amount(trader: SpotTrader) -> None:
     assert 990 < Decimal(answer["cummulativeQuoteQty"]) <= 1000
 
 
+@pytest.mark.parametrize("wanted", ["100", "1000", "1623.40", "2400", "20000"])
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_a_quote_amount_is_met_to_within_a_step_level_by_level(side: str, wanted: str) -> None:
+    desk = Desk(make_config(house={"levels": "30", "level_notional": "900", "level_gap_percent": "0.5"}))
+    desk.pin("800", BNB)
+    trader = SpotTrader(desk, USDT=wanted, BNB="30")  # all there is: the last level's price is no cost
+    answer = trader.call("POST", "order", symbol=BNB, side=side, type="MARKET", quoteOrderQty=wanted)
+    assert answer["status"] == "FILLED"
+    step = Decimal("0.001") * max(Decimal(fill["price"]) for fill in answer["fills"])
+    assert Decimal(wanted) - step < Decimal(answer["cummulativeQuoteQty"]) <= Decimal(wanted)
+    assert trader.account.locked["USDT" if side == "BUY" else "BNB"] == 0
+
+
+def test_a_quote_amount_is_not_exceeded_by_a_book_that_moved_while_the_order_was_on_its_way() -> None:
+    house = {"levels": "1", "level_notional": "900", "spread_percent": "10"}
+    desk = Desk(make_config(house=house, spot={"fill_delay_seconds": ["1", "1"]}))
+    desk.pin("800", BNB)
+    SpotTrader(desk, "2", BNB="2").limit("SELL", "880", "2")
+    desk.pass_time(2)
+    trader = SpotTrader(desk, USDT="1100")
+    trader.call("POST", "order", symbol=BNB, side="BUY", type="MARKET", quoteOrderQty="1000")
+    desk.pin("839", BNB)  # the house, which asked 840 for the most of it, asks above 880 now
+    desk.pass_time(2)
+    (order,) = trader.call("GET", "allOrders", symbol=BNB)
+    assert (order["status"], order["expiryReason"]) == ("EXPIRED", "INSUFFICIENT_LIQUIDITY")
+    assert 999 < Decimal(order["cummulativeQuoteQty"]) <= 1000
+    assert trader.account.locked["USDT"] == 0
+
+
 def test_microseconds_on_request(trader: SpotTrader) -> None:
     desk = trader.desk
     answer = desk.ask(Request("GET", "/api/v3/time", headers={"x-mbx-time-unit": "MICROSECOND"}))
