@@ -187,6 +187,8 @@ class SpotSettings(VenueSettings):
     `filled_leg_in_cancel`: whether cancelling a list repeats a leg that had filled;
     `stream_errors`: whether a market stream's error stands flat or under `error`;
     `shutdown_warning_seconds`: how long before a connection's term the server says that it goes;
+    `ban_after_disconnects`: how many market streams an address may lose within five minutes for
+    talking too much before it is banned;
     `ban_seconds`: the first ban, each further one within a day is twice as long;
     `database_lag_seconds`: how far reads that the venue answers from its database are behind;
     `max_assets`: what MAX_ASSET lets an order be worth, by asset, `max_asset_code`: and its refusal;
@@ -201,6 +203,7 @@ class SpotSettings(VenueSettings):
     taker_fill_credit: Annotated[int, Field(ge=0)] = 1
     maker_fill_credit: Annotated[int, Field(ge=0)] = 5
     ban_after_refusals: Annotated[int, Field(ge=0)] = 200
+    ban_after_disconnects: Annotated[int, Field(ge=0)] = 10
     ban_seconds: Annotated[int, Field(gt=0)] = 120
     longest_ban_seconds: Annotated[int, Field(gt=0)] = 259_200
     list_response_default: Literal["ACK", "RESULT", "FULL"] = "RESULT"

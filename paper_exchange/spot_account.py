@@ -142,7 +142,7 @@ class SpotAccountData:
 
     def all_orders(self, account: Account, params: Params) -> list[Row]:
         instrument, first = self._instrument(params), params.whole("orderId")
-        since, until = _span(params)
+        since, until = _span(params, self._exchange.conditions.door_ms)
         limit = params.limit(500, 1000)
         params.finish()
         every = self._exchange.state.by_account[account.key]
@@ -158,7 +158,7 @@ class SpotAccountData:
         instrument = self._instrument(params)
         names = {name for name in ("orderId", "startTime", "endTime", "fromId") if name in params}
         order_id, from_id = params.whole("orderId"), params.whole("fromId")
-        since, until = _span(params)
+        since, until = _span(params, self._exchange.conditions.door_ms)
         limit = params.limit(500, 1000)
         params.finish()
         if names not in MY_TRADES:
@@ -211,7 +211,7 @@ class SpotAccountData:
         from_id = params.whole("fromId")
         if from_id is not None and ("startTime" in params or "endTime" in params):
             raise bad_combination()
-        since, until = _span(params)
+        since, until = _span(params, self._exchange.conditions.door_ms)
         limit = params.limit(500, 1000)
         params.finish()
         known = [self._database.order_list(found) for found in self._finding.lists(account)]
@@ -240,8 +240,8 @@ def _bips(rate: str) -> int:
     return int(rate.replace(".", "")) // 10_000 if rate.strip("0.") else 0
 
 
-def _span(params: Params) -> tuple[int | None, int | None]:
-    since, until = params.time("startTime"), params.time("endTime")
+def _span(params: Params, now_ms: int) -> tuple[int | None, int | None]:
+    since, until = params.span(now_ms)
     if since is not None and until is not None and until - since > DAY_MS:
         raise too_far(DAY_HOURS)
     return since, until

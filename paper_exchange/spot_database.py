@@ -9,7 +9,9 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from paper_exchange.exchange import Exchange
+from paper_exchange.market import Market
 from paper_exchange.model import Event, ListEvent, Order, OrderEvent, OrderList
+from paper_exchange.tape import Tape
 
 T = TypeVar("T")
 
@@ -57,6 +59,10 @@ class SpotDatabase:
                 self._orders.see(event.order.order_id, event.order, event.time_ms, self.told_ms)
             elif isinstance(event, ListEvent):
                 self._lists.see(event.order_list.list_id, event.order_list, event.time_ms, self.told_ms)
+
+    def tape(self, market: Market) -> Tape:
+        """Public trades and candles as far as they are taken in."""
+        return market.tape.up_to(self.told_ms) if self._lag_ms else market.tape
 
     def order(self, order: Order) -> Order | None:
         if not self._lag_ms:

@@ -63,6 +63,7 @@ class SpotLimits:
         self._weights = _Window(MINUTE_MS)
         self._refusals = _Window(MINUTE_MS)
         self._raw = _Window(FIVE_MINUTES_MS)
+        self._disconnects = _Window(FIVE_MINUTES_MS)
         self._banned_until: dict[str, int] = {}
         self._bans: dict[str, tuple[int, int]] = {}  # how often, and when the newest ends
         self._orders = (
@@ -101,6 +102,12 @@ class SpotLimits:
             # The text is not documented for this limit.
             text = f"Too many requests; current limit is {limit} raw requests per 5 MINUTE."
             raise SpotError(-1003, text, retry_ms=self._raw.end_ms(now_ms))
+
+    def disconnected(self, remote: str, now_ms: int) -> None:
+        """A market stream was ended because its client talked too much: repeated, the address is banned
+        (binance-spot 5)."""
+        if self._disconnects.add(remote, 1, now_ms) > self._settings.ban_after_disconnects:
+            self._banish(remote, now_ms)
 
     def _banish(self, remote: str, now_ms: int) -> int:
         """Shut an address out, for longer each time it comes back to be so within a day."""

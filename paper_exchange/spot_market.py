@@ -63,20 +63,20 @@ class SpotMarketData:
     def historical_trades(self, params: Params) -> list[Row]:
         market, limit, from_id = self._market(params), params.limit(500, 1000), params.whole("fromId")
         params.finish()
-        rows = [row for trade in self._told(market) for row in _trade_rows(trade, market)]
+        rows = [row for trade in self._database.tape(market).trades for row in _trade_rows(trade, market)]
         if from_id is not None:
             return [row for row in rows if row["id"] >= from_id][:limit]
         return rows[-limit:]
 
     def agg_trades(self, params: Params) -> list[Row]:
         market, limit, from_id = self._market(params), params.limit(500, 1000), params.whole("fromId")
-        since, until = params.time("startTime"), params.time("endTime")
+        since, until = params.span(self._exchange.conditions.door_ms)
         params.finish()
         if from_id is not None and (since is not None or until is not None):
             raise bad_combination()
         found = [
             trade
-            for trade in self._told(market)
+            for trade in self._database.tape(market).trades
             if (from_id is None or trade.agg_id >= from_id)
             and (since is None or trade.time_ms >= since)
             and (until is None or trade.time_ms <= until)
@@ -86,24 +86,18 @@ class SpotMarketData:
 
     def klines(self, params: Params) -> list[list[object]]:
         market, interval, limit = self._market(params), params.need("interval"), params.limit(500, 1000)
-        since, until = params.time("startTime"), params.time("endTime")
+        since, until = params.span(self._exchange.conditions.door_ms)
         shift_ms = read_shift(params.text("timeZone", "0"))
         params.finish()
         if interval not in OF_SPOT:
             raise SpotError(-1120, "Invalid interval.")
         found = [
             candle
-            for candle in candles(market.tape, interval, shift_ms)
-            if (since is None or candle.open_ms >= since)
-            and candle.open_ms <= min(self._database.told_ms, until or self._database.told_ms)
+            for candle in candles(self._database.tape(market), interval, shift_ms)
+            if (since is None or candle.open_ms >= since) and (until is None or candle.open_ms <= until)
         ]
         chosen = found[:limit] if since is not None else found[-limit:]
         return [kline(candle, market, interval, shift_ms) for candle in chosen]
-
-    def _told(self, market: Market) -> list[AggTrade]:
-        """Public trades that the venue's database knows (binance-spot 1.2)."""
-        told_ms = self._database.told_ms
-        return [trade for trade in market.tape.trades if trade.time_ms <= told_ms]
 
     def average_price(self, params: Params) -> Row:
         market = self._market(params)

@@ -18,6 +18,7 @@ WHOLE = "^[0-9]{1,20}$"
 CLIENT_ID = "^[a-zA-Z0-9-_]{1,36}$"
 MICROS_FROM = 10**14
 EARLIEST_MS = 1_483_228_800_000
+AHEAD_MS = 10_000
 SYMBOLS = r'^\["[^"]{1,20}"(,"[^"]{1,20}")*\]$'
 
 _LEGAL = {legal: re.compile(legal.replace("9-_]", "9\\-_]")) for legal in (DECIMAL, WHOLE, CLIENT_ID)}
@@ -106,12 +107,15 @@ class Params:
             raise not_valid("limit")
         return default if limit is None else min(limit, most)
 
-    def time(self, name: str) -> int | None:
-        """A time in ms, whichever unit it was sent in (binance-spot 1.3)."""
+    def span(self, now_ms: int) -> tuple[int | None, int | None]:
+        """`startTime` and `endTime` of either unit, in ms; out of range they are cut (binance-spot 1.3)."""
+        return self._time("startTime", now_ms), self._time("endTime", now_ms)
+
+    def _time(self, name: str, now_ms: int) -> int | None:
         value = self.whole(name)
         if value is None:
             return None
-        return max(value // 1000 if value >= MICROS_FROM else value, EARLIEST_MS)
+        return min(max(value // 1000 if value >= MICROS_FROM else value, EARLIEST_MS), now_ms + AHEAD_MS)
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self.text(name)

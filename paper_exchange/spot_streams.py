@@ -19,6 +19,7 @@ from paper_exchange.intervals import HOUR_MS, MINUTE_MS, OF_SPOT, candles
 from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event
+from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_rolling import rolling_frame
 from paper_exchange.spot_subscriber import Subscriber
 from paper_exchange.spot_wire import UNITS, Row
@@ -48,6 +49,7 @@ class MarketConnection(msgspec.Struct, eq=False):
 
     subscriber: Subscriber
     streams: "SpotStreams"
+    remote: str
     lifetime: Lifetime
     keepalive: Keepalive | None
 
@@ -66,8 +68,9 @@ class MarketConnection(msgspec.Struct, eq=False):
 class SpotStreams:
     """Owns the connections, an index of their names, and the beats."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, limits: SpotLimits) -> None:
         self._exchange = exchange
+        self._limits = limits
         self._settings = exchange.state.config.spot
         self._connections: list[MarketConnection] = []
         self._listeners: dict[str, list[Subscriber]] = {}
@@ -95,7 +98,7 @@ class SpotStreams:
         settings, now = self._settings, self._exchange.now_ms
         lifetime = Lifetime(now, settings.connection_seconds, settings.shutdown_warning_seconds)
         keepalive = Keepalive(send, now) if pings else None
-        connection = MarketConnection(subscriber, self, lifetime, keepalive)
+        connection = MarketConnection(subscriber, self, request.remote, lifetime, keepalive)
         self._connections.append(connection)
         self._reindex()
         return connection
@@ -107,13 +110,19 @@ class SpotStreams:
 
     def hear(self, connection: MarketConnection, frame: str | bytes) -> None:
         if not connection.subscriber.hear(frame, self._exchange.now_ms):
-            return self.disconnect(connection)
+            return self._turn_out(connection)
         return self._reindex()
 
     def count(self, connection: MarketConnection) -> None:
         """Pings and pongs count among a client's messages (binance-spot 5)."""
         if not connection.subscriber.takes(self._exchange.now_ms):
-            self.disconnect(connection)
+            self._turn_out(connection)
+
+    def _turn_out(self, connection: MarketConnection) -> None:
+        if connection not in self._connections:
+            return  # what else was on its way when it was ended
+        self._limits.disconnected(connection.remote, self._exchange.now_ms)
+        self.disconnect(connection)
 
     def _reindex(self) -> None:
         self._listeners = {}

@@ -104,6 +104,18 @@ class Tape:
             self.candles.append(fresh)
         return self.candles[-1]
 
+    def up_to(self, told_ms: int) -> "Tape":
+        """The record as it was then: minutes that were over as they are, the one under way from its
+        trades, as far as these are still kept."""
+        minute = told_ms - told_ms % MINUTE_MS
+        known = [trade for trade in self.trades if trade.time_ms <= told_ms]
+        over = [msgspec.structs.replace(candle) for candle in self.candles if candle.open_ms < minute]
+        then = Tape(self.symbol, [trade for trade in known if trade.time_ms < minute], over)
+        for trade in known:
+            if trade.time_ms >= minute:
+                then.add(trade)
+        return then
+
     def klines(self, interval_ms: int, first_ms: int = 0) -> list[Candle]:
         """Candles of an interval, oldest first: under a minute from trades, else from minutes.
 

@@ -53,7 +53,7 @@ class World:
         self._streams += [
             AlphaStreams(self.exchange),
             SpotWsApi(self.exchange, calls, auth, limits),
-            SpotStreams(self.exchange),
+            SpotStreams(self.exchange, limits),
         ]
 
     def handle(self, request: Request, now_ms: int, *, held: bool = False) -> Answer:

@@ -1,5 +1,6 @@
 """What befell an account's orders, and when the venue's database knows of it (binance-spot 1.2, 3.3, 9)."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -125,6 +126,33 @@ def test_public_trades_come_late_from_the_database_only(late: SpotTrader, path: 
     recent = public(desk, "trades", f"symbol={BNB}")
     assert recent[-1]["time"] > desk.now_ms - 1000
     assert max(row[when] for row in known) <= desk.now_ms - 5000
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m", "1h"])
+def test_candles_of_the_database_hold_the_trades_that_it_knows_and_no_more(
+    late: SpotTrader, interval: str
+) -> None:
+    desk = late.desk
+    desk.pass_time(130 - desk.now_ms // 1000 % 60)  # ten seconds into a minute, two minutes on
+    for _ in range(2):
+        known = public(desk, "aggTrades", f"symbol={BNB}&limit=1000")
+        rows = public(desk, "klines", f"symbol={BNB}&interval={interval}")
+        assert rows[-1][4] == known[-1]["p"]
+        assert sum(Decimal(row[5]) for row in rows) == sum(Decimal(row["q"]) for row in known)
+        assert sum(row[8] for row in rows) == sum(row["l"] - row["f"] + 1 for row in known)
+        desk.pass_time(3)
+
+
+def test_an_end_in_the_future_is_cut_before_the_length_of_the_span_is_looked_at(late: SpotTrader) -> None:
+    now = late.desk.now_ms
+    span = {"startTime": now - 3_600_000, "endTime": (now + 3 * DAY_SECONDS * 1000) * 1000}
+    assert late.call("GET", "myTrades", symbol=BNB, **span) == []
+    assert late.call("GET", "allOrders", symbol=BNB, **span) == []
+    assert late.call("GET", "allOrderList", **span) == []
+    span["startTime"] = now - DAY_SECONDS * 1000 + 10_000
+    assert late.call("GET", "myTrades", symbol=BNB, **span) == []
+    span["startTime"] -= 1
+    assert late.refused("GET", "myTrades", symbol=BNB, **span)[1] == -1127
 
 
 def test_nothing_lags_unless_it_is_asked_for() -> None:

@@ -132,6 +132,27 @@ def test_a_unit_of_time_that_is_none_is_refused_at_the_handshake() -> None:
         assert desk.world.refuse(Request("GET", "/stream", f"timeUnit={unit}"), desk.now_ms) is None
 
 
+@pytest.mark.parametrize("talk", ["frames", "pings"])
+def test_an_address_whose_streams_talk_too_much_again_and_again_is_banned(talk: str) -> None:
+    desk = quiet(ban_after_disconnects="2", ban_seconds="120")
+    request = Request("GET", "/ws", remote="10.0.0.1")
+    for number in range(3):
+        assert desk.world.refuse(request, desk.now_ms) is None
+        line = Line(desk, "/ws")
+        for _ in range(9):  # once it is ended, nothing more of it counts
+            if talk == "frames":
+                line.send({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            else:
+                desk.world.pinged(line.connection, desk.now_ms)
+        assert line.frames[-1] == HUNG_UP
+    refused = desk.world.refuse(request, desk.now_ms)
+    assert refused is not None
+    assert (refused.status, refused.headers["retry-after"]) == (418, "120")
+    assert desk.world.refuse(Request("GET", "/ws", remote="10.0.0.2"), desk.now_ms) is None
+    desk.pass_time(120)
+    assert desk.world.refuse(request, desk.now_ms) is None
+
+
 # Subscriptions to user data (6).
 
 
