@@ -22,7 +22,6 @@ from paper_exchange.alpha_timed import BEAT_MS, Timed, timed_of
 from paper_exchange.exchange import Exchange
 from paper_exchange.faults import Scope
 from paper_exchange.http import Request, encode
-from paper_exchange.lifetimes import Keepalive
 from paper_exchange.market import Market
 from paper_exchange.model import AggTrade, BookEvent, Event, OrderEvent
 from paper_exchange.numbers import padded
@@ -71,8 +70,7 @@ class AlphaStreams:
 
     def connect(self, request: Request, send: Send, *, pings: bool) -> Session:
         accepts = self._accepts_order if request.path == ORDER_PATH else self._accepts_public
-        keepalive = Keepalive(send, self._exchange.now_ms) if pings else None
-        session = Session(send, accepts, keepalive, bare_acks=self._settings.bare_acks)
+        session = Session(send, accepts, self._settings, lambda: self._exchange.now_ms, pings=pings)
         self._sessions.append(session)
         return session
 
@@ -179,8 +177,7 @@ class AlphaStreams:
     def next_due(self) -> int | None:
         dues = [depth.due_ms for depth in self._depths.values()]
         dues += [timed.due_ms for timed in self._timed.values()]
-        dues += [due for session in self._sessions if (due := session.held_until()) is not None]
-        dues += [one.keepalive.next_due() for one in self._sessions if one.keepalive is not None]
+        dues += [session.next_due() for session in self._sessions]
         if self._listeners(ALL_TOKENS):
             dues.append(self._ticker_due_ms)
         return min(dues, default=None)
@@ -189,13 +186,8 @@ class AlphaStreams:
         """Send what is due by itself."""
         self._expire_keys()
         for session in list(self._sessions):
-            if session.keepalive is not None and not session.keepalive.advance(now_ms):
-                session.push_frame(HANG_UP)
+            if not session.advance(now_ms):
                 self.disconnect(session)
-        for session in self._sessions:
-            due = session.held_until()
-            if due is not None and due <= now_ms:
-                session.release()
         for name, depth in self._depths.items():
             if depth.due_ms <= now_ms:
                 depth.due_ms = now_ms + depth.beat_ms

@@ -166,6 +166,7 @@ class VenueSettings(Strict):
 class AlphaSettings(VenueSettings):
     """Switches for what binance-alpha marks as unknown.
 
+    `ping_seconds` and the three after it: a socket's life as that of its neighbours on the same host;
     `bare_acks`: a socket's answer to a request is its id alone, without `result`;
     `sibling_event`: whether the order stream tells how the other leg ends when one is cancelled.
     """
@@ -174,6 +175,10 @@ class AlphaSettings(VenueSettings):
     amounts_as: Literal["both", "number", "string"] = "both"
     crossed_book: bool = False
     history_time: Literal["created", "updated"] = "created"
+    ping_seconds: Annotated[int, Field(gt=0)] = 300
+    pong_within_seconds: Annotated[int, Field(gt=0)] = 900
+    connection_seconds: Annotated[int, Field(gt=0)] = 86_400
+    messages_per_second: Annotated[int, Field(gt=0)] = 10
     bare_acks: bool = False
     sibling_event: bool = True
     all_tickers_as: Literal["object", "array"] = "object"

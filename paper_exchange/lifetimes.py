@@ -19,24 +19,32 @@ class Ping(bytes):
 class Keepalive:
     """Pings on their beat; an answer must carry the payload of one of them, and come in time."""
 
-    def __init__(self, send: Callable[[bytes], None], now_ms: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        now_ms: int,
+        ping_ms: int = PING_MS,
+        within_ms: int = PONG_WITHIN_MS,
+    ) -> None:
         self._send = send
-        self._next_ms = now_ms + PING_MS
+        self._ping_ms = ping_ms
+        self._within_ms = within_ms
+        self._next_ms = now_ms + ping_ms
         self._waiting: deque[tuple[int, bytes]] = deque()
 
     def next_due(self) -> int:
         if not self._waiting:
             return self._next_ms
-        return min(self._next_ms, self._waiting[0][0] + PONG_WITHIN_MS)
+        return min(self._next_ms, self._waiting[0][0] + self._within_ms)
 
     def advance(self, now_ms: int) -> bool:
         """Ping if it is time; False: the client has not answered for too long."""
-        if self._waiting and now_ms >= self._waiting[0][0] + PONG_WITHIN_MS:
+        if self._waiting and now_ms >= self._waiting[0][0] + self._within_ms:
             return False
         if now_ms >= self._next_ms:
             payload = str(now_ms).encode()
             self._waiting.append((now_ms, payload))
-            self._next_ms = now_ms + PING_MS
+            self._next_ms = now_ms + self._ping_ms
             self._send(Ping(payload))
         return True
 

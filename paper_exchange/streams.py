@@ -9,9 +9,10 @@ import copy
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from paper_exchange.config import AlphaSettings
 from paper_exchange.faults import Faults, Scope
 from paper_exchange.http import Request, decode, encode
-from paper_exchange.lifetimes import Keepalive
+from paper_exchange.lifetimes import Keepalive, Lifetime
 from paper_exchange.model import Event
 from paper_exchange.spoiling import spoiled
 
@@ -108,19 +109,25 @@ def _crossed(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 class Session(OrderFrames):
-    """One Alpha connection and its subscriptions."""
+    """One Alpha connection and its subscriptions; its life is that of its neighbours (binance-alpha 2)."""
 
     def __init__(
         self,
         send: Send,
         accepts: Callable[["Session", str], bool],
-        keepalive: Keepalive | None,
+        settings: AlphaSettings,
+        clock: Callable[[], int],
         *,
-        bare_acks: bool = False,
+        pings: bool,
     ) -> None:
         super().__init__(send)
-        self._accepted: dict[str, Any] = {} if bare_acks else {"result": None}
-        self.keepalive = keepalive
+        self._accepted: dict[str, Any] = {} if settings.bare_acks else {"result": None}
+        self._clock = clock
+        self._most = settings.messages_per_second
+        self._second = self._heard = 0
+        self._lifetime = Lifetime(clock(), settings.connection_seconds)
+        beat = (settings.ping_seconds * 1000, settings.pong_within_seconds * 1000)
+        self._keepalive = Keepalive(send, clock(), *beat) if pings else None
         self.names: dict[str, None] = {}
         self._accepts = accepts
 
@@ -128,11 +135,37 @@ class Session(OrderFrames):
         """No limit on these is known."""
 
     def ponged(self, payload: bytes) -> None:
-        if self.keepalive is not None:
-            self.keepalive.pong(payload)
+        if self._keepalive is not None:
+            self._keepalive.pong(payload)
+
+    def next_due(self) -> int:
+        dues = [self._lifetime.until_ms, self.held_until()]
+        if self._keepalive is not None:
+            dues.append(self._keepalive.next_due())
+        return min(due for due in dues if due is not None)
+
+    def advance(self, now_ms: int) -> bool:
+        """Send what was held back, ping if it is time. False: the connection's time is over."""
+        answers = self._keepalive is None or self._keepalive.advance(now_ms)
+        if not answers or now_ms >= self._lifetime.until_ms:
+            self._send(HANG_UP)
+            return False
+        if (due := self.held_until()) is not None and due <= now_ms:
+            self.release()
+        return True
+
+    def _talks_too_much(self) -> bool:
+        second = self._clock() // 1000
+        if second != self._second:
+            self._second, self._heard = second, 0
+        self._heard += 1
+        return self._heard > self._most
 
     def receive(self, frame: str | bytes) -> None:
         """A client's message: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS."""
+        if self._talks_too_much():
+            self._lifetime.until_ms = self._clock()
+            return None
         try:
             message = decode(frame.encode() if isinstance(frame, str) else frame)
         except ValueError:

@@ -1,4 +1,4 @@
-"""How long a connection lives, on a virtual clock: pings, the day, what is too much (binance-spot 5, 6)."""
+"""How long a connection lives on a virtual clock, what is too much (binance-spot 5, 6; binance-alpha 2)."""
 
 from typing import Any
 
@@ -8,16 +8,60 @@ from paper_exchange.http import Request
 from tests.paper_exchange.desk import Desk, make_config
 from tests.paper_exchange.spot_desk import HUNG_UP, Line, SpotTrader, assert_alike, bnb_desk, sample
 
-PATHS = ["/ws-api/v3", "/ws/bnbusdt@depth5", "/stream", "/w3w/wsa/stream", "/w3w/stream"]
+SPOT = ["/ws-api/v3", "/ws/bnbusdt@depth5", "/stream"]
+ALPHA = ["/w3w/wsa/stream", "/w3w/stream"]
 DAY_SECONDS = 86_400
 
 
-def quiet(**spot: Any) -> Desk:
+def quiet(alpha: dict[str, Any] | None = None, **spot: Any) -> Desk:
     """A world whose markets hardly move, so that a day of it is short."""
-    return Desk(make_config(spot=spot, path={"tick_interval_seconds": "600"}, house={"levels": "0"}))
+    slow = {"tick_interval_seconds": "600"}
+    return Desk(make_config(alpha=alpha, spot=spot, path=slow, house={"levels": "0"}))
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", ALPHA)
+@pytest.mark.parametrize(("every", "within"), [(300, 900), (20, 60)])
+def test_alpha_pings_every_five_minutes_and_waits_fifteen_for_a_pong_unless_it_is_set_otherwise(
+    path: str, every: int, within: int
+) -> None:
+    defaults = (every, within) == (300, 900)
+    desk = quiet({} if defaults else {"ping_seconds": every, "pong_within_seconds": within})
+    deaf, lively = Line(desk, path, pings=True), Line(desk, path, pings=True)
+    for _ in range(4):
+        assert HUNG_UP not in deaf.frames
+        desk.pass_time(every)
+        lively.pong(lively.pings[-1])
+    assert (len(deaf.pings), deaf.frames) == (3, [HUNG_UP])
+    assert lively.frames == []
+
+
+@pytest.mark.parametrize("path", ALPHA)
+@pytest.mark.parametrize("seconds", ["86400", "3600"])
+def test_an_alpha_socket_lives_for_a_day_or_as_long_as_it_is_set(path: str, seconds: str) -> None:
+    desk = quiet({"connection_seconds": seconds})
+    line = Line(desk, path)
+    desk.pass_time(int(seconds) - 1)
+    assert line.frames == []
+    desk.pass_time(1)
+    assert line.frames == [HUNG_UP]
+
+
+@pytest.mark.parametrize("most", [10, 3])
+def test_an_alpha_socket_takes_so_many_messages_a_second(most: int) -> None:
+    line = Line(quiet({"messages_per_second": str(most)}), "/w3w/wsa/stream")
+    for _ in range(2):
+        for number in range(most):
+            assert line.ask({"method": "LIST_SUBSCRIPTIONS", "id": number})["id"] == number
+        line.desk.pass_time(1)
+    for _ in range(most + 1):
+        line.send({"method": "SUBSCRIBE", "params": ["alpha_22usdt@aggTrade"], "id": 1})
+    line.desk.pass_time(0)
+    assert line.taken()[-1] == HUNG_UP
+    line.desk.pass_time(1300)
+    assert line.frames == []
+
+
+@pytest.mark.parametrize("path", SPOT)
 def test_a_ping_comes_every_20_seconds_and_60_without_a_pong_end_the_connection(path: str) -> None:
     desk = quiet()
     line = Line(desk, path, pings=True)
@@ -30,7 +74,7 @@ def test_a_ping_comes_every_20_seconds_and_60_without_a_pong_end_the_connection(
     assert len(line.pings) == 3
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", SPOT)
 def test_a_pong_that_echoes_the_payload_keeps_the_connection(path: str) -> None:
     desk = quiet()
     line = Line(desk, path, pings=True)
