@@ -80,7 +80,7 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
     else:
         params.forbid(*stops)
     if not has_price:
-        params.forbid(name("price"))
+        params.forbid(name("price"), name("icebergQty"))
     if not has_force:
         params.forbid(name("timeInForce"))
     if kind != "MARKET" or part:
@@ -96,7 +96,7 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
         force=params.need(name("timeInForce")) if has_force else "GTC",
         quantity=params.decimal(name("quantity"), needed=not by_quote and not sized),
         quote_wanted=params.decimal("quoteOrderQty"),
-        price=params.decimal(name("price"), needed=has_price),
+        price=params.decimal(name("price"), needed=has_price and name("pegPriceType") not in params),
         client_id=params.client_id(client_id),
         strategy=_read_strategy(params, part),
         sized=sized,

@@ -161,10 +161,10 @@ class Session(OrderFrames):
             code = self._exchange.state.config.spot.unknown_method_code
             response = self._calls.refused(SpotError(code, "This operation is not supported."))
             return self._reply(asked.id, None, response, None, self._shows_limits)
-        if self._is_revoked(endpoint, asked):
+        if self._is_revoked(endpoint, asked):  # with its limits, though the venue's sample has none
             self._account = None
             response = self._calls.refused(bad_key())
-            return self._reply(None, None, response, None, False)
+            return self._reply(None, None, response, None, self._shows_limits)
         params = Params(asked.sent)
         params.skip("returnRateLimits")
         wants = params.peek("returnRateLimits")

@@ -204,7 +204,9 @@ def test_a_session_whose_key_is_revoked_hears_of_it_once_and_is_one_no_more() ->
     trader.desk.control("POST", "faults", {"kind": "revoke", "user_id": "1"})
     request = {"id": 2, "method": "account.status", "params": {"timestamp": trader.desk.now_ms}}
     told = line.ask(request)
+    limits = told.pop("rateLimits")  # the sample leaves them out, as several do that have them (6, 13)
     assert told == sample("wsapi_error_401_session_revoked")
+    assert [row["rateLimitType"] for row in limits] == ["REQUEST_WEIGHT"]
     assert shape(line.ask({"id": 3, "method": "session.status"})["result"]["apiKey"]) == "NoneType"
     again = line.ask(request)
     assert (again["id"], again["status"], again["error"]["code"]) == (2, 401, -2014)

@@ -48,6 +48,11 @@ ORDER_ERRORS: list[tuple[dict[str, Any], int, str]] = [
         -1106,
         "Parameter 'price' sent when not required.",
     ),
+    (
+        {"type": "MARKET", "timeInForce": None, "price": None, "icebergQty": "1"},
+        -1106,
+        "Parameter 'icebergQty' sent when not required.",
+    ),
     ({"type": "LIMIT_MAKER"}, -1106, "Parameter 'timeInForce' sent when not required."),
     (
         {"price": "1e2"},

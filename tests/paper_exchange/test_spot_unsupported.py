@@ -81,6 +81,11 @@ UNSUPPORTED: list[tuple[dict[str, str], int, str]] = [
         -1211,
         "Pegged orders are not supported for this symbol.",
     ),
+    (
+        {"type": "LIMIT", "timeInForce": "GTC", "pegPriceType": "PRIMARY_PEG"},  # the price is optional then
+        -1211,
+        "Pegged orders are not supported for this symbol.",
+    ),
     *(
         (
             {"type": "LIMIT", "timeInForce": "GTC", "price": "900", "selfTradePreventionMode": mode},
