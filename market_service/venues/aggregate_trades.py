@@ -48,7 +48,7 @@ class _Frame(msgspec.Struct):
     id: int | str | None = None
     code: int | None = None
     msg: str = ""
-    error: msgspec.Raw | None = None
+    error: object = None
 
 
 _frames = msgspec.json.Decoder(_Frame)

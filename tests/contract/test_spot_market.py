@@ -7,11 +7,14 @@ from decimal import Decimal
 import aiohttp
 import pytest
 
-from market_service.venues.binance_spot import SpotMarket
+from market_service.venues.binance_spot import SpotMarket, endpoints
+from market_service.venues.connection import Connection, Rejections, StreamPlace
 from market_service.venues.port import Tick
 from otopilot.clock import SystemClock
+from otopilot.instrument import Venue
 from otopilot.settings import MarketSettings, PaperSettings, Settings
 from tests.contract.paper import Paper, running, until
+from tests.paper_exchange.desk import make_config
 
 BNB, BTC = "BNBUSDT", "BTCUSDT"
 CLOCK = SystemClock()
@@ -76,3 +79,21 @@ async def test_a_stalled_market_is_lost_and_found_again(paper: Paper, market: Sp
     await until(lambda: len(ticks) > count)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("form", ["flat", "nested"])
+async def test_a_streams_error_in_either_form_ends_the_connection_in_the_venues_words(form: str) -> None:
+    """More names than one connection takes, which a line never asks for (binance-spot 5)."""
+    async with running(make_config(spot={"stream_errors": form})) as paper, aiohttp.ClientSession() as web:
+        place = StreamPlace(
+            Venue.SPOT, endpoints(Settings(paper=PaperSettings(url=paper.url)))[1], 2000, reconnect_seconds=60
+        )
+        rejections = Rejections(Venue.SPOT)
+        symbols = {f"{number:04}USDT" for number in range(1100)}
+        connection = Connection(place, web, CLOCK, symbols, lambda _: None, lambda: True, rejections)
+        async with asyncio.timeout(60):
+            await connection.run()
+        assert connection.reason.startswith("refused: ")
+        assert "Invalid request: too many streams" in connection.reason
+        assert ('"error":' in connection.reason) is (form == "nested")
+        assert rejections.count == 0

@@ -183,6 +183,25 @@ def test_restrictions_bind_the_cancelling_half(trader: SpotTrader) -> None:
     assert body["data"]["cancelResponse"] == sample("rest_error_cancel_restrictions_not_met")
 
 
+@pytest.mark.parametrize(
+    ("mode", "status", "halves"),
+    [
+        ("STOP_ON_FAILURE", 400, ("FAILURE", "NOT_ATTEMPTED")),
+        ("ALLOW_FAILURE", 409, ("FAILURE", "SUCCESS")),
+    ],
+)
+def test_ids_that_do_not_belong_together_fail_the_cancelling_half(
+    trader: SpotTrader, mode: str, status: int, halves: Any
+) -> None:
+    order_id = resting(trader)
+    other = trader.limit("BUY", "701", "1", newClientOrderId="other")["orderId"]
+    sent = replacement(cancelOrderId=order_id, cancelOrigClientOrderId="other", cancelReplaceMode=mode)
+    answer, body = trader.failed("POST", "order/cancelReplace", **sent)
+    assert (answer.status, body["data"]["cancelResponse"]["code"]) == (status, -2039)
+    assert (body["data"]["cancelResult"], body["data"]["newOrderResult"]) == halves
+    assert [trader.order(one)["status"] for one in (order_id, other)] == ["NEW", "NEW"]
+
+
 def test_the_ws_api_tells_both_halves_under_its_error(trader: SpotTrader) -> None:
     line = Line(trader.desk, "/ws-api/v3")
     done = trader.ws(line, "order.cancelReplace", **replacement(cancelOrderId=resting(trader)))

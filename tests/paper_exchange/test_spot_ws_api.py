@@ -123,7 +123,10 @@ def test_a_key_nobody_has_is_refused(trader: SpotTrader, line: Line) -> None:
         ('{"id": 1.5, "method": "ping"}', -1135),
         ('{"id": {}, "method": "ping"}', -1135),
         ('{"id": 1, "method": "ping", "params": []}', -1135),
-        ('{"id": 1, "method": "userDataStream.start"}', -1020),
+        *(
+            (f'{{"id": 1, "method": "userDataStream.{name}"}}', -1020)  # gone with the listen keys
+            for name in ("start", "ping", "stop")
+        ),
         ('{"id": 1, "method": "ping", "params": {"a": null}}', -1104),
     ],
 )
