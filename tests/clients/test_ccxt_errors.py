@@ -262,6 +262,34 @@ def test_a_503_is_an_exchange_that_is_not_available(venue: Venue, keys: Keys, re
         connect(ccxt.binance, venue, keys).private_get_account()
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        pytest.param(code, status, error, marks=operation(f"outcome unknown: {code}"))
+        for code, status, error in (
+            (-1000, 500, ccxt.OperationFailed),
+            (-1001, 500, ccxt.OperationFailed),
+            (-1006, 500, ccxt.BadResponse),
+            (-1007, 504, ccxt.RequestTimeout),
+            (-1008, 503, ccxt.OperationFailed),
+            (-1016, 500, ccxt.ExchangeNotAvailable),
+        )
+    ],
+)
+def test_an_unknown_outcome_is_no_refusal_and_the_order_may_be_there(
+    venue: Venue, keys: Keys, refused: Refused, code: int, status: int, error: type[Exception]
+) -> None:
+    venue.add_fault(
+        keys.user_id, "business_error", endpoint="place_order", code=str(code), when="after", count=1
+    )
+    exchange = connect(ccxt.binance, venue, keys)
+    exchange.load_markets()
+    with refused(error) as told:
+        exchange.create_order(SYMBOL, "limit", "buy", 0.001, 90_000, {"clientOrderId": f"x{code}"})
+    assert f" {status} " in str(told.value) or f'"code":{code},' in str(told.value)
+    assert exchange.fetch_order(None, SYMBOL, {"clientOrderId": f"x{code}"})["status"] == "open"
+
+
 @operation("removed endpoint")
 def test_listen_keys_are_gone(exchange: ccxt.binance, refused: Refused) -> None:
     with refused(ccxt.ExchangeNotAvailable) as error:

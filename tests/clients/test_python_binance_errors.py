@@ -276,6 +276,32 @@ def test_a_503_keeps_its_status(venue: Venue, keys: Keys, client: Client, refuse
     assert error.value.status_code == 503
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        pytest.param(code, status, marks=operation(f"outcome unknown: {code}"))
+        for code, status in (
+            (-1000, 500),
+            (-1001, 500),
+            (-1006, 500),
+            (-1007, 504),
+            (-1008, 503),
+            (-1016, 500),
+        )
+    ],
+)
+def test_an_unknown_outcome_keeps_code_and_status_and_the_order_may_be_there(
+    venue: Venue, keys: Keys, client: Client, refused: Refused, code: int, status: int
+) -> None:
+    venue.add_fault(
+        keys.user_id, "business_error", endpoint="place_order", code=str(code), when="after", count=1
+    )
+    with refused(BinanceAPIException) as error:
+        client.create_order(**order(newClientOrderId=f"x{code}"))
+    assert (error.value.code, error.value.status_code) == (code, status)
+    assert client.get_order(symbol=MARKET, origClientOrderId=f"x{code}")["status"] == "NEW"
+
+
 @operation("removed endpoint")
 def test_listen_keys_are_gone(client: Client, refused: Refused) -> None:
     with refused(BinanceAPIException) as error:
