@@ -269,14 +269,14 @@ def test_a_503_is_an_exchange_that_is_not_available(venue: Venue, keys: Keys, re
         for code, status, error in (
             (-1000, 500, ccxt.OperationFailed),
             (-1001, 500, ccxt.OperationFailed),
-            (-1006, 500, ccxt.BadResponse),
+            (-1006, 500, ccxt.OperationFailed),
             (-1007, 504, ccxt.RequestTimeout),
-            (-1008, 503, ccxt.OperationFailed),
-            (-1016, 500, ccxt.ExchangeNotAvailable),
+            (-1008, 503, ccxt.ExchangeError),
+            (-1016, 500, ccxt.BadRequest),
         )
     ],
 )
-def test_an_unknown_outcome_is_no_refusal_and_the_order_may_be_there(
+def test_an_unknown_outcome_is_what_the_client_makes_of_its_code_and_the_order_is_there(
     venue: Venue, keys: Keys, refused: Refused, code: int, status: int, error: type[Exception]
 ) -> None:
     venue.add_fault(

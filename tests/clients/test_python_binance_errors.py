@@ -290,7 +290,7 @@ def test_a_503_keeps_its_status(venue: Venue, keys: Keys, client: Client, refuse
         )
     ],
 )
-def test_an_unknown_outcome_keeps_code_and_status_and_the_order_may_be_there(
+def test_an_unknown_outcome_keeps_code_and_status_and_the_order_is_there(
     venue: Venue, keys: Keys, client: Client, refused: Refused, code: int, status: int
 ) -> None:
     venue.add_fault(

@@ -1,4 +1,4 @@
-"""A symbol in Chinese characters, as Spot has them since 2025-12, through our own adapters (binance-spot 1.2).
+"""A symbol in Chinese characters, as Spot has them since 2025-12, through our own adapters (binance-spot 1).
 
 REST signs it percent-encoded, the WS API raw, and a stream's name is its lower case.
 """

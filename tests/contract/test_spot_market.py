@@ -9,6 +9,7 @@ import pytest
 
 from market_service.venues.binance_spot import SpotMarket, endpoints
 from market_service.venues.connection import Connection, Rejections, StreamPlace
+from market_service.venues.door import Door
 from market_service.venues.port import Tick
 from otopilot.clock import SystemClock
 from otopilot.instrument import Venue
@@ -85,12 +86,11 @@ async def test_a_stalled_market_is_lost_and_found_again(paper: Paper, market: Sp
 async def test_a_streams_error_in_either_form_ends_the_connection_in_the_venues_words(form: str) -> None:
     """More names than one connection takes, which a line never asks for (binance-spot 5)."""
     async with running(make_config(spot={"stream_errors": form})) as paper, aiohttp.ClientSession() as web:
-        place = StreamPlace(
-            Venue.SPOT, endpoints(Settings(paper=PaperSettings(url=paper.url)))[1], 2000, reconnect_seconds=60
-        )
-        rejections = Rejections(Venue.SPOT)
+        url, stream_url = endpoints(Settings(paper=PaperSettings(url=paper.url)))
+        place = StreamPlace(Venue.SPOT, stream_url, symbols_per_socket=2000, reconnect_seconds=60)
+        door, rejections = Door(Venue.SPOT, url, CLOCK), Rejections(Venue.SPOT)
         symbols = {f"{number:04}USDT" for number in range(1100)}
-        connection = Connection(place, web, CLOCK, symbols, lambda _: None, lambda: True, rejections)
+        connection = Connection(place, web, CLOCK, door, symbols, lambda _: None, lambda: True, rejections)
         async with asyncio.timeout(60):
             await connection.run()
         assert connection.reason.startswith("refused: ")
