@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate simulate-shared guard-hour
+.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate simulate-shared guard-hour paper-cost
 
 SHELL := /bin/sh
 VENV := .venv
@@ -84,6 +84,9 @@ guard-hour: $(VENV)/.stubs ## An hour of ten users on one symbol, with the self-
 simulate-shared: $(VENV)/.stubs ## Fifty users on a shared target under faults ([SEED=n] [RUNS=n] [FROM=n] [PROFILE=mild|harsh])
 	@$(BIN)/python -m tests.simulation --shared $(if $(SEED),--seed $(SEED),--seeds $(or $(RUNS),1000) --from $(or $(FROM),0)) \
 		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace)
+
+paper-cost: $(VENV)/.stubs ## What `otopilot plan` expects runs to cost, beside what they cost on the paper exchange ([SEED=n])
+	@$(BIN)/python -m tests.simulation.paper_cost --seed $(or $(SEED),1)
 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from otopilot import money
 from otopilot.instrument import Instrument
 from otopilot.money import ZERO
 from strategy_service.config import StrategyConfig, UserSettings
+from strategy_service.plan_costs import ASSUMED, RoundCost, round_cost, spread_note
 from strategy_service.plan_warnings import UserFigures, needed, warnings
 from strategy_service.prices import open_sell_room, prices
 
@@ -25,8 +26,9 @@ _PLACES = 8  # of the expected figures; prices and quantities are exact
 class UserPlan:
     """One user's part. Prices in USDT, quantity in the token, the rest in USDT and seconds.
 
-    cost is fees less gain when every SELL fills at its price: a gain makes it negative. problem
-    says why this user cannot trade; all expected figures are zero then.
+    cost is fees less gain when every SELL has filled: a gain makes it negative. cost_resting is the
+    cost while those that stand above the market rest (plan_costs.py). problem says why this user
+    cannot trade; all expected figures are zero then.
     """
 
     user_id: str
@@ -43,6 +45,7 @@ class UserPlan:
     volume: Decimal = ZERO
     fees: Decimal = ZERO
     cost: Decimal = ZERO
+    cost_resting: Decimal = ZERO
     needed: Decimal = ZERO  # quote that can be bound at once, while SELLs rest
     problem: str = ""
 
@@ -61,6 +64,7 @@ class StrategyPlan:
     volume_per_second: Decimal
     fees: Decimal
     cost: Decimal
+    cost_resting: Decimal
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -75,8 +79,7 @@ class _Round:
     quantity: Decimal
     sold: Decimal
     volume: Decimal
-    fees: Decimal
-    cost: Decimal
+    costs: RoundCost
     problem: str
     start: Fraction = Fraction(0)
     duration: Fraction = Fraction(0)
@@ -98,18 +101,19 @@ def plan(
     max_concurrent_users: int | None = None,
     order_limits: tuple[int, ...] = (),
     free: Mapping[str, Decimal] | None = None,
+    spread: Decimal = ZERO,
 ) -> StrategyPlan:
     """The expected course from here.
 
     price is the last trade's, fee_rate a fraction (0.0001 is 0.01 %) of either side, counted the
     volume each user has in the window already, max_concurrent_users the places there are.
     order_limits are the venue's on open orders of an account (0: none), free is each user's quote
-    balance as far as it is known.
+    balance as far as it is known, spread the distance of ask and bid in percent.
     """
     if price <= 0:
         raise ValueError(f"a plan needs a price above zero, not {money.text(price)}")
     counted = counted or {}
-    rounds = [_round(strategy, settings, price, instrument, fee_rate) for settings in strategy.users]
+    rounds = [_round(strategy, settings, price, instrument, fee_rate, spread) for settings in strategy.users]
     able = [each for each in rounds if not each.problem]
     places = max(1, min(len(able), max_concurrent_users or len(able)))
     serial = _serial(able)
@@ -122,7 +126,7 @@ def plan(
         }
         left = sum(remaining.values(), ZERO)
         _each_its_own(able, remaining, places, serial=serial)
-    notes = _notes(strategy, able, left, places, serial=serial)
+    notes = (*_notes(strategy, able, left, places, serial=serial), ASSUMED, spread_note(spread))
     planned = _summary(strategy, price, left, rounds, notes)
     return _warned(planned, strategy, price, order_limits, free or {})
 
@@ -156,6 +160,7 @@ def _round(
     price: Decimal,
     instrument: Instrument,
     fee_rate: Decimal,
+    spread: Decimal,
 ) -> _Round:
     """One cycle now: prices on the tick grid (BUY down, SELL up), quantities down to the step."""
     buy, sell = prices(
@@ -169,7 +174,6 @@ def _round(
     amount = settings.single_trade_amount_usdt
     quantity = instrument.quantity_for(amount, buy) if buy > 0 else ZERO
     sold = instrument.quantity_after_fee(quantity, fee_rate)
-    fees = quantity * buy * fee_rate + sold * sell * fee_rate
     volume = quantity * buy + (sold * sell if strategy.volume_side == "both" else ZERO)
     return _Round(
         settings=settings,
@@ -178,8 +182,15 @@ def _round(
         quantity=quantity,
         sold=sold,
         volume=volume,
-        fees=fees,
-        cost=fees - (sell - buy) * sold,
+        costs=round_cost(
+            price=price,
+            spread=spread,
+            buy=buy,
+            sell=sell,
+            quantity=quantity,
+            sold=sold,
+            fee_rate=fee_rate,
+        ),
         problem=_problem(amount, min(buy, price), sell, quantity, fee_rate, instrument),
     )
 
@@ -263,7 +274,7 @@ def _notes(
         notes.append("reckoned with every SELL filled: while they rest, only BUYs count")
     for each in able:
         limit = each.settings.max_cost_usdt
-        expected = each.share / Fraction(each.volume) * Fraction(each.cost)
+        expected = each.share / Fraction(each.volume) * Fraction(each.costs.cost)
         if limit is not None and expected >= Fraction(limit):
             notes.append(
                 f"user {each.settings.user_id} reaches its cost limit of {money.text(limit)} USDT first"
@@ -289,6 +300,7 @@ def _summary(
         volume_per_second=_decimal(volume / end) if end else ZERO,
         fees=sum((user.fees for user in users), ZERO),
         cost=sum((user.cost for user in users), ZERO),
+        cost_resting=sum((user.cost_resting for user in users), ZERO),
         notes=notes,
     )
 
@@ -308,8 +320,9 @@ def _user_plan(each: _Round) -> UserPlan:
         start_seconds=_decimal(each.start),
         duration_seconds=_decimal(each.duration),
         volume=_decimal(each.share),
-        fees=_decimal(turns * Fraction(each.fees)),
-        cost=_decimal(turns * Fraction(each.cost)),
+        fees=_decimal(turns * Fraction(each.costs.fees)),
+        cost=_decimal(turns * Fraction(each.costs.cost)),
+        cost_resting=_decimal(turns * Fraction(each.costs.resting)),
         problem=each.problem,
     )
 

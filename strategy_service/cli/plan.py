@@ -7,7 +7,7 @@ strategy_service where that is up.
 
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -36,7 +36,16 @@ _NO_GRID = Instrument(
     tick_size=Decimal("1E-12"),
     step_size=Decimal("1E-12"),
 )
-_DEFAULT_FEE = Decimal("0.0001")
+# Of either side, without any discount, where nobody tells: Spot tells fees to the account only.
+_USUAL_FEES = {Venue.SPOT: Decimal("0.001"), Venue.ALPHA: Decimal("0.0001")}
+
+
+class Given(NamedTuple):
+    """What is to be reckoned with whatever the services say."""
+
+    price: Decimal | None
+    fee: Decimal | None
+    spread: Decimal
 
 
 @app.command()
@@ -44,7 +53,8 @@ def plan(
     context: typer.Context,
     strategy_id: Annotated[str, typer.Argument(metavar="ID", help="None: every enabled strategy.")] = "",
     price: Annotated[str, typer.Option("--price", help="Reckon with this price, in quote per base.")] = "",
-    fee: Annotated[str, typer.Option("--fee", help="Fee as a fraction, when the venue's is not known.")] = "",
+    fee: Annotated[str, typer.Option("--fee", help="Fee of either side as a fraction: 0.001 is 0.1 %.")] = "",
+    spread: Annotated[str, typer.Option("--spread", help="Distance of ask and bid, in percent.")] = "",
     config: ConfigOption = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -58,7 +68,8 @@ def plan(
     given_fee = _amount(fee, "--fee")
     if given_fee is not None and given_fee >= 1:
         raise CliError(Exit.CONFIG, "--fee: a fraction below 1 is wanted, such as 0.0001 for 0.01 %")
-    plans = [_plan(services, each, given_price, given_fee, found.max_concurrent_users) for each in strategies]
+    given = Given(given_price, given_fee, _amount(spread, "--spread") or Decimal(0))
+    plans = [_plan(services, each, given, found.max_concurrent_users) for each in strategies]
     if output is Format.TABLE:
         for each, strategy in zip(plans, strategies, strict=True):
             _print(each, strategy)
@@ -83,9 +94,8 @@ def _amount(text: str, name: str) -> Decimal | None:
     return amount
 
 
-def _plan(
-    services: Services, strategy: StrategyConfig, price: Decimal | None, fee: Decimal | None, places: int
-) -> planning.StrategyPlan:
+def _plan(services: Services, strategy: StrategyConfig, given: Given, places: int) -> planning.StrategyPlan:
+    price, fee = given.price, given.fee
     rules = _NO_GRID
     limits: tuple[int, ...] = ()
     free: dict[str, Decimal] = {}
@@ -105,7 +115,7 @@ def _plan(
         if price is None:
             price = _last_price(services, instrument)
     if fee is None:
-        fee = _DEFAULT_FEE
+        fee = _USUAL_FEES[strategy.venue]
         say(f"the venue's fee is not known: reckoned with {money.text(fee)} (--fee)")
     counted = _counted(services, strategy)
     if instrument is not None:
@@ -120,6 +130,7 @@ def _plan(
             max_concurrent_users=places,
             order_limits=limits,
             free=free,
+            spread=given.spread,
         )
     except ValueError as error:
         raise CliError(Exit.CONFIG, str(error)) from None
@@ -186,7 +197,7 @@ def _print(plan: planning.StrategyPlan, strategy: StrategyConfig) -> None:
     print(
         f"  {plan.rounds} rounds, {'never' if seconds is None else duration(float(seconds))},"
         f" {_show(plan.volume)} USDT at {_show(plan.volume_per_second)} a second,"
-        f" fees {_show(plan.fees)}, cost {_show(plan.cost)} (less than 0: a gain, if every SELL fills)"
+        f" fees {_show(plan.fees)}, {_cost(plan)}"
     )
     print_table(
         (
@@ -223,6 +234,16 @@ def _print(plan: planning.StrategyPlan, strategy: StrategyConfig) -> None:
         print(f"  note: {note}")
     for warning in plan.warnings:
         print(f"  warning: {warning}")
+
+
+def _cost(plan: planning.StrategyPlan) -> str:
+    """Both costs where SELLs rest, with what makes the one or the other."""
+    if plan.cost == plan.cost_resting:
+        return f"cost {_show(plan.cost)}"
+    return (
+        f"cost {_show(plan.cost)} when every SELL has filled (less than 0: a gain),"
+        f" {_show(plan.cost_resting)} while those above the market rest"
+    )
 
 
 def _show(amount: Decimal, places: int = 2) -> str:

@@ -93,6 +93,28 @@ def test_cost_is_fees_less_gain() -> None:
     assert user.cost == Decimal("2.00899") - Decimal("9.99")
 
 
+def test_orders_beyond_the_market_cost_what_the_market_asks() -> None:
+    # A BUY at 10.05 fills at 10, its SELL at 9.9495 too: fees are all there is. No SELL rests.
+    config = strategy("100", target="1000", more="sell_profit_percentage: -1")
+    result = plan(config, price=Decimal(10), instrument=FINE, fee_rate=Decimal("0.001"))
+    assert result.cost == result.fees == result.cost_resting
+    assert float(result.cost) == pytest.approx(2 * 0.001 * 1000 / 1.005, rel=1e-3)
+    wide = plan(config, price=Decimal(10), instrument=FINE, fee_rate=Decimal("0.001"), spread=Decimal("0.2"))
+    assert float(wide.cost - wide.fees) == pytest.approx(0.002 * 1000 / 1.005, rel=2e-3)
+
+
+def test_a_sell_above_the_market_gains_what_lies_between_and_nothing_while_it_rests() -> None:
+    config = strategy("100", target="1000", more="sell_profit_percentage: 1")
+    result = plan(config, price=Decimal(10), instrument=FINE, fee_rate=Decimal("0.001"))
+    # Bought at 10, not at 10.05; sold at 10.1505.
+    assert float(result.cost - result.fees) == pytest.approx(-0.01505 * 1000 / 1.005, rel=2e-3)
+    assert float(result.cost_resting) == pytest.approx(0.001 * 1000 / 1.005, rel=1e-3)
+
+
+def test_a_plan_says_what_it_assumes() -> None:
+    assert any("every BUY filled at once at the last price" in note for note in planned(strategy("30")).notes)
+
+
 def test_what_is_counted_already_is_not_planned_again() -> None:
     config = strategy("50", "50", target="1000")
     assert planned(config, counted={"1": Decimal(600), "2": Decimal(300)}).left == 100
@@ -131,7 +153,8 @@ def test_sells_below_other_buys_go_one_at_a_time() -> None:
     result = planned(falling, Decimal(100))
     assert any("one order pair at a time" in note for note in result.notes)
     assert result.duration_seconds == 8  # four turns of 50.25 USDT, each up to 2 s
-    assert planned(strategy("50.25", more="sell_profit_percentage: -0.1"), Decimal(100)).notes == ()
+    alone = planned(strategy("50.25", more="sell_profit_percentage: -0.1"), Decimal(100))
+    assert not any("one order pair at a time" in note for note in alone.notes)
 
 
 def test_both_sides_count_when_asked() -> None:
@@ -170,9 +193,10 @@ def test_a_plan_in_which_nobody_can_trade_has_no_end() -> None:
 
 def test_a_cost_limit_that_comes_first_is_named() -> None:
     config = strategy("100", target="1000", more="sell_profit_percentage: -1", own="max_cost_usdt: 5")
-    assert "user 1 reaches its cost limit of 5 USDT first" in planned(config).notes
+    wide = {"spread": Decimal("0.6")}  # 3 USDT on either side of 1000
+    assert "user 1 reaches its cost limit of 5 USDT first" in planned(config, **wide).notes
     generous = strategy("100", target="1000", more="sell_profit_percentage: -1", own="max_cost_usdt: 500")
-    assert planned(generous).notes == ()
+    assert not any("cost limit" in note for note in planned(generous, **wide).notes)
 
 
 @pytest.mark.parametrize("price", ["0", "-1"])
