@@ -68,9 +68,14 @@ class GatedAccount:
         self._budget.heard_orders(self._user_id, dict(placed.order_counts))
         return placed
 
-    async def cancel(self, order: Order, role: LegRole) -> None:
-        """As the account's."""
-        await self._ask("cancel", lambda: self._account.cancel(order, role), Priority.CANCEL)
+    async def cancel(self, order: Order, role: LegRole, wanted: Callable[[], bool] = lambda: True) -> None:
+        """As the account's; nothing is sent if it is not `wanted` any more once the permit is there."""
+
+        async def send() -> None:
+            if wanted():
+                await self._account.cancel(order, role)
+
+        await self._ask("cancel", send, Priority.CANCEL)
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """As the account's."""

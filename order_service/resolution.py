@@ -142,11 +142,15 @@ class Resolution:
 
     async def _nothing_to_cancel(self, session: Session, order: Order) -> bool:
         """Does a cancel of the working leg find nothing?"""
-        latest = self._manager.books.order(order.order_id)
-        if latest is None or latest.state is not OrderState.IN_DOUBT:
-            return False  # it was heard of while we looked: nobody wishes it cancelled
+
+        def doubted() -> bool:  # heard of while we looked or waited for the budget, nobody wishes it gone
+            latest = self._manager.books.order(order.order_id)
+            return latest is not None and latest.state is OrderState.IN_DOUBT
+
+        if not doubted():
+            return False
         try:
-            await session.account.cancel(order, LegRole.WORKING)
+            await session.account.cancel(order, LegRole.WORKING, doubted)
         except VenueRefused as refusal:
             if refusal.code != "not_open":
                 raise

@@ -123,18 +123,20 @@ class StrategyRun:
                 self._runs.forget_user(self.strategy_id, user_id)
         for settings in self.config.users:
             user = self.users.get(settings.user_id)
-            stopped = user is not None and user.ended is not None and user.ended.outcome is Outcome.STOPPED
             short = self.per_user and user is not None and user.fell_short
-            if user is not None and (stopped or short or user.needs_person):
+            if user is not None and (user.stopping or user.stopped or user.needs_person or short):
                 self._runs.forget_user(self.strategy_id, settings.user_id)
-                self._add(settings).start(resumed=True)
+                if user.stopping:  # for longer than a stop may take: it takes part again after its end
+                    self.draining.add(settings.user_id)
+                else:
+                    self._add(settings).start(resumed=True)
         self.ended_at = None if self.is_running else self.ended_at
 
     def _add(self, settings: UserSettings) -> UserRun:
         rules, scope = self._rules(settings)
-        if settings.user_id not in self._runs.ended_users(self.strategy_id):
-            self._world.leftovers.forget(self.strategy_id, settings.user_id)
         name = settings.user_id
+        if name not in self._runs.ended_users(self.strategy_id):
+            self._world.leftovers.forget(self.strategy_id, name)
         user = UserRun(
             rules,
             scope,
@@ -146,11 +148,11 @@ class StrategyRun:
         )
         if self._met is not None:
             user.meet(self._met)
-        earlier = self.users.get(settings.user_id)
+        earlier = self.users.get(name)
         if earlier is not None:
             user.take(earlier.position, earlier.read_at)
             user.member = earlier.member
-        self.users[settings.user_id] = user
+        self.users[name] = user
         return user
 
     def _rules(self, settings: UserSettings) -> tuple[Rules, VolumeScope]:
@@ -198,6 +200,7 @@ class StrategyRun:
         """Wind users down; the wish outlives this process."""
         for user in users:
             if user.ended is None:
+                self.draining -= {user.user_id} & set(self.config.user_ids)  # it was to take part again
                 self._runs.wish_stop(self.strategy_id, user.user_id, mode)
                 user.stop(mode)
 
@@ -241,8 +244,7 @@ class StrategyRun:
             return
         self.instrument = instrument
         for settings in self.config.users:
-            user = self.users.get(settings.user_id)
-            if user is not None:
+            if (user := self.users.get(settings.user_id)) is not None:
                 user.obey(*self._rules(settings))
 
     # ------------------------------------------------------------------ figures
@@ -309,9 +311,7 @@ class StrategyRun:
             self._runs.end_user(self.strategy_id, user_id, user.ended)
 
     def _note_end(self) -> None:
-        stays = self._leaving and any(
-            user.ended is not None and user.ended.outcome is Outcome.STOPPED for user in self.members()
-        )
+        stays = self._leaving and any(user.stopped for user in self.members())
         if self.users and not self.is_running and self.ended_at is None and not stays:
             known = self._runs.run(self.strategy_id)
             self.ended_at = known.ended_at if known and known.ended_at else self._world.clock.now()

@@ -149,6 +149,11 @@ class UserRun:
         """Was it told to wind down, and has not yet?"""
         return self.ended is None and self._stop is not None
 
+    @property
+    def stopped(self) -> bool:
+        """Did it end because somebody stopped it?"""
+        return self.ended is not None and self.ended.outcome is Outcome.STOPPED
+
     def stop(self, mode: StopMode) -> None:
         """Wind down as the mode says; `finished` tells when.
 

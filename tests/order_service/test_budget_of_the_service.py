@@ -10,7 +10,7 @@ from order_service.denied import Denied
 from order_service.rate_budget import Priority
 from order_service.venues.port import Limits, RateLimited
 from otopilot.instrument import Venue
-from otopilot.order import OrderState, UserId
+from otopilot.order import LegRole, OrderState, UserId
 from otopilot.position import UserState
 from tests.order_service.behaviours import answer_lost
 from tests.order_service.desk import SECRETS, Desk, alpha_venue, spot_venue
@@ -33,6 +33,25 @@ async def test_a_placement_without_weight_in_time_is_denied_and_uses_no_request_
         assert desk.clock.monotonic() - began <= 2.5
         desk.budgets[Venue.SPOT].heard_used(0)
         assert (await desk.manager.place(ask)).state is OrderState.WORKING
+
+
+@virtual
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_cancel_that_waited_for_weight_is_sent_only_if_it_is_still_wanted(
+    tmp_path: Path, wanted: bool
+) -> None:
+    async with Desk(tmp_path / "j.db", spot_venue(), limits=WEIGHED) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        await desk.sleep(65 - desk.clock.now().timestamp() % 60)
+        desk.budgets[Venue.SPOT].heard_used(100)
+        cancelling = desk.session().account.cancel(order, LegRole.WORKING, lambda: wanted)
+        waiting = desk.tasks.spawn(cancelling, "cancel")
+        await desk.sleep(1)
+        assert desk.account().calls["cancel"] == 0
+        desk.budgets[Venue.SPOT].heard_used(0)
+        await waiting
+        assert desk.account().calls["cancel"] == wanted
 
 
 async def put(desk: Desk, user: str, kind: str, secret: bytes) -> None:

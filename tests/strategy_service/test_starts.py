@@ -135,3 +135,23 @@ def test_a_round_that_waits_for_a_halted_symbol_takes_its_new_rules() -> None:
     assert not waits.between_rounds
     halted = msgspec.structs.replace(waits, waiting=Waiting(Reason.HALTED, "halted"))
     assert halted.between_rounds
+
+
+async def test_who_is_still_winding_down_when_a_start_comes_takes_part_again_unless_stopped_anew(
+    desk: Make,
+) -> None:
+    d = desk(OTHER)
+    await d.supervisor.open()
+    await d.supervisor.start("s")
+    await d.until(lambda: len(d.orders.buys("1")) >= 2)
+    run = d.supervisor._roster.runs["s"]
+    for again in (True, False):
+        run.stop(run.members(), StopMode.DRAIN)
+        run.restart_stopped()  # as a start does that has waited for as long as a stop may take
+        (user,) = run.members()
+        assert user.stopping
+        if again:
+            placed = len(d.orders.buys("1"))
+            await d.until(lambda placed=placed: len(d.orders.buys("1")) >= placed + 2)  # type: ignore[misc]
+    await d.supervisor.stop("s")
+    assert not d.supervisor.status("s").is_running
