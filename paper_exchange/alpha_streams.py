@@ -207,6 +207,8 @@ class AlphaStreams:
     def _expire_keys(self) -> None:
         """A fault can end the listen key of whoever listens, with no word of it (binance-alpha 3.6)."""
         state, faults = self._exchange.state, self._exchange.faults
+        if not faults.has("order_terminate"):
+            return
         for account in state.accounts.all():
             name = f"alpha@{account.listen_key}"
             if account.venue != "alpha" or self._exchange.now_ms >= account.listen_key_until_ms:

@@ -233,6 +233,10 @@ class Faults:
             return []
         return [rule for _, rule in self._standing(scope, (kind,))]
 
+    def has(self, kind: FaultKind) -> bool:
+        """Whether there is any rule of the kind: who looks for one everywhere need not look otherwise."""
+        return kind in self._kinds
+
     def holds(self, kind: FaultKind, scope: Scope) -> bool:
         """Whether a condition (delist, offsell, a stall) stands, without using it up."""
         return kind in self._kinds and any(True for _ in self._standing(scope, (kind,)))

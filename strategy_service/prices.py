@@ -108,9 +108,11 @@ class Swing:
         self._window = window_seconds
         self._part = window_seconds / self.PARTS
         self._extremes: deque[tuple[float, Decimal, Decimal]] = deque(maxlen=self.PARTS + 2)
+        self._known: Decimal | None = None  # until a price comes or goes: every loop asks, at every step
 
     def add(self, now: float, price: Decimal) -> None:
         """A price at a monotonic time."""
+        self._known = None
         start = now // self._part * self._part
         if self._extremes and self._extremes[-1][0] >= start:
             begun, low, high = self._extremes[-1]
@@ -124,14 +126,17 @@ class Swing:
         self._forget(now)
         if not self._extremes:
             return ZERO
-        low = min(entry[1] for entry in self._extremes)
-        high = max(entry[2] for entry in self._extremes)
-        return money.percent_of(high - low, low)
+        if self._known is None:
+            low = min(entry[1] for entry in self._extremes)
+            high = max(entry[2] for entry in self._extremes)
+            self._known = money.percent_of(high - low, low)
+        return self._known
 
     def _forget(self, now: float) -> None:
         # A part counts until its end has left the window; the newest price always counts.
         while len(self._extremes) > 1 and self._extremes[0][0] + self._part <= now - self._window:
             self._extremes.popleft()
+            self._known = None
 
 
 class Rise:

@@ -76,6 +76,7 @@ class AlphaVenue:
         self._world_url = world_url
         self.numbers_as_text = numbers_as_text
         self._symbols = Kept(clock, INSTRUMENT_SECONDS, self._read_symbols, keep_last=True)
+        self._instruments: dict[str, tuple[Row, Instrument]] = {}  # with the row each was read from
         self._prices: dict[str, Kept[Decimal]] = {}
 
     @property
@@ -108,14 +109,14 @@ class AlphaVenue:
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
-        found = _instrument(await self._symbols.get(), symbol)
+        found = self._instrument(await self._symbols.get(), symbol)
         if found.status is InstrumentStatus.TRADING:
             return found
-        return _instrument(await self._symbols.get(HALTED_SECONDS), symbol)
+        return self._instrument(await self._symbols.get(HALTED_SECONDS), symbol)
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""
-        return _instrument(await self._symbols.known(), symbol)
+        return self._instrument(await self._symbols.known(), symbol)
 
     async def time(self) -> datetime:
         """Ours: Alpha takes no timestamps of ours and tells no time."""
@@ -149,6 +150,19 @@ class AlphaVenue:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+
+    def _instrument(self, known: Mapping[str, Row], symbol: str) -> Instrument:
+        """Read from its row when that is first asked for: one that cannot be read harms nobody else."""
+        row = known.get(symbol)
+        if row is None:
+            raise VenueRefused("unknown_symbol", f"Alpha does not list {symbol}")
+        kept = self._instruments.get(symbol)
+        if kept is None or kept[0] is not row:
+            try:
+                kept = self._instruments[symbol] = (row, alpha.instrument(row))
+            except Unreadable as error:
+                raise VenueSilent("unreadable", f"{symbol}: {error}") from error
+        return kept[1]
 
     async def _read_symbols(self) -> Mapping[str, Row]:
         return await self.get(alpha.EXCHANGE_INFO, {}, {}, alpha.symbols)
@@ -357,15 +371,6 @@ class AlphaAccount:
             if len(self._trades) > MAX_KEPT_TRADES:
                 self._trades.popitem(last=False)
         return trades
-
-
-def _instrument(known: Mapping[str, Row], symbol: str) -> Instrument:
-    if symbol not in known:
-        raise VenueRefused("unknown_symbol", f"Alpha does not list {symbol}")
-    try:
-        return alpha.instrument(known[symbol])
-    except Unreadable as error:
-        raise VenueSilent("unreadable", f"{symbol}: {error}") from error
 
 
 def _page(data: Any, symbol: str) -> tuple[int, tuple[VenueOrder, ...]]:
