@@ -118,6 +118,10 @@ class Operator:
 
     # ------------------------------------------------------------------ doing it
 
+    def ask_for_nothing(self) -> None:
+        """Only what somebody must do is done from now on: who lost the placing right takes it back."""
+        self._wishes, self._lowered = [], True
+
     def look(self) -> None:
         """Do what is due."""
         strategy = self._serving()

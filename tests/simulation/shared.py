@@ -73,6 +73,7 @@ class SharedCourse(Course):
     async def run(self) -> None:
         """From the first step to the last. Raises Violation."""
         sim = self._sim
+        self.operator.ask_for_nothing()
         await self._open_accounts()
         self._hide_history()
         sim.start_strategy()
@@ -88,10 +89,6 @@ class SharedCourse(Course):
         await self._settle()
         self._judge()
         await self._tell_again()
-
-    async def _tick(self) -> None:
-        await asyncio.sleep(0.5)
-        self._restart_what_failed()
 
     def _hide_history(self) -> None:
         """Every reading of one user's orders fails."""
