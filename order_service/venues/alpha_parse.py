@@ -1,10 +1,10 @@
-"""Alpha's spelling: paths, request bodies, answers, codes. Pure; the whole of it stands here.
+"""Alpha's spelling: paths, request bodies, answers, codes. Pure; only the rules of a symbol stand elsewhere.
 
 The private interface is the website's own and promises nothing (binance-alpha, introduction), so
-whatever may change is in this module. Unknown codes are never a no.
+whatever of it may change is in this module. Unknown codes are never a no.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,14 +21,12 @@ from order_service.venues.fields import (
     moment_of,
     not_negative_of,
     number_of,
-    positive_of,
     quoted,
     row_of,
     rows_of,
     text_of,
     whole_of,
 )
-from order_service.venues.filters import status_under
 from order_service.venues.port import (
     AssetBalance,
     CredentialRefused,
@@ -44,13 +42,14 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from otopilot import money
-from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
+from otopilot.instrument import Instrument, Side
 from otopilot.money import ZERO
 from otopilot.order import Fee, LegRole, LegStatus, Order, Trade, TradeKey, VenueOrderId
 
 PUBLIC = "/bapi/defi/v1/public/alpha-trade"
 PRIVATE = "/bapi/defi/v1/private/alpha-trade"
 EXCHANGE_INFO = f"{PUBLIC}/get-exchange-info"
+TOKEN_LIST = "/bapi/defi/v1/public/wallet-direct/buw/wallet/cex/alpha/all/token/list"  # noqa: S105 - a path
 AGG_TRADES = f"{PUBLIC}/agg-trades"
 FEE_RATE = f"{PUBLIC}/get-fee-rate"
 PLACE = "/bapi/asset/v1/private/alpha-trade/order/place"
@@ -333,50 +332,3 @@ def _side(row: Row, key: str) -> Side:
         return Side[text_of(row, key)]
     except KeyError:
         raise Unreadable(f"{key}: not a side") from None
-
-
-# ------------------------------------------------------------------ instruments
-
-
-def symbols(data: Any) -> Mapping[str, Row]:
-    """Exchange info by symbol, unread: one odd pair of hundreds must not take the others along."""
-    return {id_of(row, "symbol"): row for row in rows_of(row_of(data, "data").get("symbols"), "symbols")}
-
-
-_INSTRUMENT_STATUSES = {"TRADING": InstrumentStatus.TRADING, "DELISTED": InstrumentStatus.DELISTED}
-
-
-def instrument(row: Row) -> Instrument:
-    """One pair of exchange info."""
-    filters = {text_of(f, "filterType"): f for f in rows_of(row.get("filters"), "filters")}
-    price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
-    least = filters.get("MIN_NOTIONAL", {})
-    notional = filters.get("NOTIONAL", {})
-    band = filters.get("PERCENT_PRICE_BY_SIDE", {})
-    status = text_of(row, "status")
-    base = id_of(row, "baseAsset")
-    return Instrument(
-        venue=Venue.ALPHA,
-        symbol=id_of(row, "symbol"),
-        token=base,  # exchange info knows no names; market_service does
-        base_asset=base,
-        quote_asset=id_of(row, "quoteAsset"),
-        status=status_under(filters, _INSTRUMENT_STATUSES.get(status, InstrumentStatus.HALTED), base),
-        tick_size=above_zero_of(price, "tickSize"),
-        step_size=above_zero_of(lot, "stepSize"),
-        min_price=not_negative_of(price, "minPrice", ZERO),
-        max_price=positive_of(price, "maxPrice"),
-        min_quantity=not_negative_of(lot, "minQty", ZERO),
-        max_quantity=positive_of(lot, "maxQty"),
-        min_notional=max(
-            not_negative_of(least, "minNotional", ZERO), not_negative_of(notional, "minNotional", ZERO)
-        ),
-        max_notional=positive_of(notional, "maxNotional"),
-        bid_multiplier_down=positive_of(band, "bidMultiplierDown"),
-        bid_multiplier_up=positive_of(band, "bidMultiplierUp"),
-        ask_multiplier_down=positive_of(band, "askMultiplierDown"),
-        ask_multiplier_up=positive_of(band, "askMultiplierUp"),
-        max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "limit", 0),
-        base_precision=whole_of(row, "baseAssetPrecision", 8),
-        quote_precision=whole_of(row, "quotePrecision", 8),
-    )

@@ -1,7 +1,8 @@
 """Binance Alpha by a website session: the venue port over the private interface of binance-alpha.
 
-Owns the caches of exchange info and last prices. Every spelling is in alpha_parse. Alpha takes no
-client ids and sizes the pending SELL itself; its pushes are hints, the ledger is read.
+Owns the cache of last prices; what is listed is alpha_listing's. Every spelling of the private interface is
+in alpha_parse. Alpha takes no client ids and sizes the pending SELL itself; its pushes are hints, the
+ledger is read.
 """
 
 import json
@@ -13,7 +14,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from order_service.venues import alpha_parse as alpha
-from order_service.venues.fields import Row, Unreadable, decode, row_of
+from order_service.venues import alpha_rules
+from order_service.venues.alpha_listing import AlphaListing
+from order_service.venues.fields import Unreadable, decode, row_of
 from order_service.venues.port import (
     AssetBalance,
     Credential,
@@ -29,7 +32,6 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from order_service.venues.reading import (
-    HALTED_SECONDS,
     READ_SECONDS,
     Kept,
     before_sending,
@@ -38,14 +40,13 @@ from order_service.venues.reading import (
 )
 from order_service.venues.streaming import keep_up, listen
 from otopilot.clock import Clock, to_ms
-from otopilot.instrument import Instrument, InstrumentStatus, Venue
+from otopilot.instrument import Instrument, Venue
 from otopilot.order import LegRole, Order, Trade, VenueOrderId
 
 T = TypeVar("T")
 
 SEND_SECONDS = 10.0
 SEND_WITHIN = timedelta(seconds=1)  # of the order's timestamp, or not at all (architecture 5.3)
-INSTRUMENT_SECONDS = 300.0
 PRICE_SECONDS = 1.0
 RENEW_SECONDS = 25 * 60.0  # the listen key's life is unknown; authors assume an hour
 HISTORY_ROWS = 100
@@ -75,8 +76,11 @@ class AlphaVenue:
         self.stream_url = stream_url.rstrip("/") + alpha.STREAM
         self._world_url = world_url
         self.numbers_as_text = numbers_as_text
-        self._symbols = Kept(clock, INSTRUMENT_SECONDS, self._read_symbols, keep_last=True)
-        self._instruments: dict[str, tuple[Row, Instrument]] = {}  # with the row each was read from
+        self._listing = AlphaListing(
+            clock,
+            lambda: self.get(alpha.EXCHANGE_INFO, {}, {}, alpha_rules.symbols),
+            lambda: self.get(alpha.TOKEN_LIST, {}, {}, alpha_rules.withdrawn),
+        )
         self._prices: dict[str, Kept[Decimal]] = {}
 
     @property
@@ -109,14 +113,15 @@ class AlphaVenue:
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
-        found = self._instrument(await self._symbols.get(), symbol)
-        if found.status is InstrumentStatus.TRADING:
-            return found
-        return self._instrument(await self._symbols.get(HALTED_SECONDS), symbol)
+        return await self._listing.instrument(symbol)
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""
-        return self._instrument(await self._symbols.known(), symbol)
+        return await self._listing.known_instrument(symbol)
+
+    async def base_asset(self, symbol: str) -> str:
+        """The alpha id of a symbol's token."""
+        return await self._listing.base_asset(symbol)
 
     async def time(self) -> datetime:
         """Ours: Alpha takes no timestamps of ours and tells no time."""
@@ -150,22 +155,6 @@ class AlphaVenue:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
-
-    def _instrument(self, known: Mapping[str, Row], symbol: str) -> Instrument:
-        """Read from its row when that is first asked for: one that cannot be read harms nobody else."""
-        row = known.get(symbol)
-        if row is None:
-            raise VenueRefused("unknown_symbol", f"Alpha does not list {symbol}")
-        kept = self._instruments.get(symbol)
-        if kept is None or kept[0] is not row:
-            try:
-                kept = self._instruments[symbol] = (row, alpha.instrument(row))
-            except Unreadable as error:
-                raise VenueSilent("unreadable", f"{symbol}: {error}") from error
-        return kept[1]
-
-    async def _read_symbols(self) -> Mapping[str, Row]:
-        return await self.get(alpha.EXCHANGE_INFO, {}, {}, alpha.symbols)
 
     # For this venue's accounts.
 
@@ -343,7 +332,7 @@ class AlphaAccount:
 
     async def _history(self, symbol: str, since: datetime, until: datetime) -> tuple[VenueOrder, ...]:
         """Pages until one is not full; the venue's total is not relied on (binance-alpha 3.5)."""
-        base = (await self._venue.known_instrument(symbol)).base_asset
+        base = await self._venue.base_asset(symbol)
         found: dict[VenueOrderId, VenueOrder] = {}
         for page in range(1, MAX_HISTORY_PAGES + 1):
             query = {

@@ -4,7 +4,7 @@ Exchange info becomes an Instrument; a placement becomes the venue's parameters,
 allows it, so that the SELL takes what was received (architecture 5.10, binance-spot 2.2, 2.3, 4).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +17,9 @@ from order_service.venues.fields import (
     positive_of,
     row_of,
     rows_of,
-    text_of,
     whole_of,
 )
-from order_service.venues.filters import status_under
+from order_service.venues.filters import filters_of, status_of, status_under, strictest
 from order_service.venues.port import VenueRefused
 from otopilot import money
 from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
@@ -98,30 +97,22 @@ def rules(answer: Any, symbol: str) -> Rules:
     for row in rows_of(info.get("symbols"), "symbols"):
         if row.get("symbol") == symbol:
             modes = row.get("allowedSelfTradePreventionModes")
-            instrument = _instrument(row, _filters(info.get("exchangeFilters") or []))
+            instrument = _instrument(row, filters_of(info.get("exchangeFilters") or []))
             takes = isinstance(modes, list) and "EXPIRE_TAKER" in modes
-            return Rules(instrument, takes, _band_minutes(_filters(row.get("filters"))))
+            return Rules(instrument, takes, _band_minutes(filters_of(row.get("filters"))))
     raise VenueRefused("unknown_symbol", f"Spot does not list {symbol}")
+
+
+_STATUSES = {
+    "TRADING": InstrumentStatus.TRADING,
+    **dict.fromkeys(("END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY"), InstrumentStatus.HALTED),
+}
 
 
 def _status(row: Row) -> InstrumentStatus:
     """Trading, or not (reliability 28)."""
-    kinds = row.get("orderTypes", ["LIMIT"])
-    takes_limits = isinstance(kinds, list) and "LIMIT" in kinds
-    may = text_of(row, "status") == "TRADING" and row.get("isSpotTradingAllowed", True) is True
-    return InstrumentStatus.TRADING if may and takes_limits else InstrumentStatus.HALTED
-
-
-def _strictest(
-    filters: Mapping[str, Row], parts: Mapping[str, str], pick: Callable[..., Decimal | None]
-) -> Decimal | None:
-    """Where two filters rule the same thing, both hold."""
-    found = [not_negative_of(filters.get(name, {}), part, ZERO) for name, part in parts.items()]
-    return pick((value for value in found if value > 0), default=None)
-
-
-def _filters(rows: Any) -> Mapping[str, Row]:
-    return {text_of(row, "filterType"): row for row in rows_of(rows, "filters")}
+    may = row.get("isSpotTradingAllowed", True) is True
+    return status_of(row, _STATUSES) if may else InstrumentStatus.HALTED
 
 
 def _band_minutes(filters: Mapping[str, Row]) -> int | None:
@@ -133,7 +124,7 @@ def _band_minutes(filters: Mapping[str, Row]) -> int | None:
 
 
 def _instrument(row: Row, everywhere: Mapping[str, Row]) -> Instrument:
-    filters = _filters(row.get("filters"))
+    filters = filters_of(row.get("filters"))
     price, lot = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
     base, symbol = id_of(row, "baseAsset"), id_of(row, "symbol")
     least = {"NOTIONAL": "minNotional", "MIN_NOTIONAL": "minNotional"}
@@ -157,12 +148,12 @@ def _instrument(row: Row, everywhere: Mapping[str, Row]) -> Instrument:
         max_price=positive_of(price, "maxPrice"),
         min_quantity=not_negative_of(lot, "minQty", ZERO),
         max_quantity=positive_of(lot, "maxQty"),
-        min_notional=_strictest(filters, least, max) or ZERO,
+        min_notional=strictest(filters, least, max) or ZERO,
         max_notional=positive_of(filters.get("NOTIONAL", {}), "maxNotional"),
-        bid_multiplier_down=_strictest(filters, band("bid", "Down"), max),
-        bid_multiplier_up=_strictest(filters, band("bid", "Up"), min),
-        ask_multiplier_down=_strictest(filters, band("ask", "Down"), max),
-        ask_multiplier_up=_strictest(filters, band("ask", "Up"), min),
+        bid_multiplier_down=strictest(filters, band("bid", "Down"), max),
+        bid_multiplier_up=strictest(filters, band("bid", "Up"), min),
+        ask_multiplier_down=strictest(filters, band("ask", "Down"), max),
+        ask_multiplier_up=strictest(filters, band("ask", "Up"), min),
         max_num_orders=whole_of(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders", 0),
         max_num_order_lists=whole_of(filters.get("MAX_NUM_ORDER_LISTS", {}), "maxNumOrderLists", 0),
         exchange_max_num_orders=whole_of(everywhere.get("EXCHANGE_MAX_NUM_ORDERS", {}), "maxNumOrders", 0),

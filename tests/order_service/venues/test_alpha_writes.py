@@ -45,6 +45,7 @@ def exchange_info() -> Any:
 
 def venue_of(transport: FakeTransport, **options: Any) -> AlphaVenue:
     transport.replies.setdefault("get-exchange-info", reply(exchange_info()))
+    transport.replies.setdefault("token/list", reply(fixture("alpha/public_token_list")))
     return AlphaVenue(transport, FakeClock(), rest_url="https://alpha", stream_url="wss://alpha", **options)
 
 
@@ -254,7 +255,7 @@ async def test_an_instrument_obeys_the_filters_that_are_not_null() -> None:
     assert (koge.tick_size, koge.step_size) == (Decimal("0.00000001"), Decimal("0.0001"))
     assert (koge.min_notional, koge.max_quantity, koge.max_num_orders) == (Decimal("0.1"), 19909, 200)
     assert (await venue.instrument("ALPHA_971USDT")).step_size == Decimal("0.1")
-    assert transport.paths() == ["get-exchange-info"]
+    assert transport.paths() == ["get-exchange-info", "list"]
     with pytest.raises(VenueRefused, match="unknown_symbol"):
         await venue.instrument("NOPE")
 

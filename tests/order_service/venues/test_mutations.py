@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from order_service.venues import alpha_parse as alpha
+from order_service.venues import alpha_rules, spot_rules
 from order_service.venues import spot_parse as spot
-from order_service.venues import spot_rules
 from order_service.venues.fields import Unreadable, decode
 from order_service.venues.port import VenueError, VenueOrder
 from otopilot.order import Trade, VenueOrderId
@@ -53,7 +53,7 @@ SAMPLES: dict[str, tuple[Any, Parse]] = {
         ),
     ),
     "alpha event": (fixture("alpha/stream_private_orders")["plain_limit_filled"], alpha.pushed),
-    "alpha rules": (fixture("alpha/public_exchange_info_2026-05_symbol"), alpha.instrument),
+    "alpha rules": (fixture("alpha/public_exchange_info_2026-05_symbol"), alpha_rules.instrument),
     "alpha fees": (fixture("alpha/public_fee_rate")["data"], alpha.fee_rates),
 }
 WRONG = st.sampled_from(

@@ -18,7 +18,7 @@ from market_service.venues import spot_parse as spot_market
 from market_service.venues.aggregate_trades import Acknowledged, Leaving, StreamEnds
 from market_service.venues.port import Tick
 from order_service.venues import alpha_parse as alpha
-from order_service.venues import spot_answers, spot_rules
+from order_service.venues import alpha_rules, spot_answers, spot_rules
 from order_service.venues import spot_parse as spot
 from order_service.venues.fields import Row, Unreadable, decode, number_of, row_of
 from order_service.venues.port import (
@@ -375,9 +375,9 @@ ALPHA_READ: dict[str, Reader] = {
     "private_wallet_assets": data(lambda found: list(alpha.funding(found)), "get_wallet_asset_v3_response"),
     "public_agg_trades": data(alpha.last_price),
     "public_exchange_info_2025-10": data(
-        lambda found: [alpha.instrument(row) for row in alpha.symbols(found).values()]
+        lambda found: [alpha_rules.instrument(row) for row in alpha_rules.symbols(found).values()]
     ),
-    "public_exchange_info_2026-05_symbol": alpha.instrument,
+    "public_exchange_info_2026-05_symbol": alpha_rules.instrument,
     "public_fee_rate": data(alpha.fee_rates),
     "public_token_list": tokens_listed,
     "stream_private_orders": pushes,
