@@ -30,6 +30,7 @@ def standing_with(books: Books, ask: Ask, known: Circumstances) -> Standing:
     if rules.max_position is not None and known.held_base is not None and ask.side is Side.BUY:
         position = known.held_base + _still_to_buy(books, ask.account) + ask.quantity
     return Standing(
+        as_list=paired,
         orders=here[0] + orders,
         # A single order is never refused for its account's lists.
         lists=here[1] + lists if lists else 0,

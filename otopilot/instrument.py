@@ -53,6 +53,7 @@ class Violation(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What an account would have open and hold with a new order, as far as known."""
 
+    as_list: bool = False  # is the new order one of two legs?
     orders: int = 0  # on the symbol, legs that wait for their trigger included
     lists: int = 0
     every_order: int = 0  # on all symbols of the venue
@@ -167,7 +168,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def standing_violations(self, standing: Standing) -> list[Violation]:
-        """Every count or position that the account would exceed; a limit of 0 is none."""
+        """A kind of order that is not taken, and every count or position exceeded; a limit of 0 is none."""
         counts = (
             ("MAX_NUM_ORDERS", "open orders", standing.orders, self.max_num_orders),
             ("MAX_NUM_ORDER_LISTS", "open lists", standing.lists, self.max_num_order_lists),
@@ -184,6 +185,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
             for name, what, count, limit in counts
             if count > limit > 0
         ]
+        if standing.as_list and not self.oto_allowed:
+            found.insert(0, Violation("OTO", "the symbol takes no OTO: no SELL can wait for its BUY"))
         position, limit = standing.position, self.max_position
         if position is not None and limit is not None and position > limit:
             found.append(_violation("MAX_POSITION", "position", position, "above", limit))

@@ -172,3 +172,14 @@ async def test_an_accounts_limits_are_read_once_an_hour_and_again_when_a_filter_
         desk.account().limits = {}
         await desk.sleep(3_601)
         await desk.place(validate_only=True)
+
+
+@virtual
+async def test_where_no_oto_is_allowed_none_is_sent_and_a_single_order_is_2_2(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", limited(oto_allowed=False)) as desk:
+        await desk.add("1")
+        with pytest.raises(Denied, match="OTO: the symbol takes no OTO") as info:
+            await desk.place()
+        assert (info.value.reason, info.value.metadata) == ("DENIED_FILTER", {"filter": "OTO"})
+        assert desk.account().sent == []
+        assert (await desk.place(pending_price=None)).state is OrderState.WORKING
