@@ -79,7 +79,7 @@ def report(fact: VenueOrder, role: LegRole) -> Report:
         role=role,
         status=LegStatus.UNKNOWN if fact.status is None else fact.status,
         at=fact.created_at if fact.status in (LegStatus.OPEN, LegStatus.PENDING) else fact.updated_at,
-        venue_order_id=fact.venue_order_id,
+        venue_order_id=fact.venue_order_id or None,
         list_id=fact.list_id,
         quantity=fact.quantity,
         reported_quantity=fact.executed_quantity,

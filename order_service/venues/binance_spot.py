@@ -243,6 +243,8 @@ class SpotAccount:
         except VenueRefused as error:
             if error.code == "no_such_order":
                 return None
+            if error.code == "archived" and order.leg(role).reported_quantity == 0:
+                return spot.archived(order, role, self._venue.clock.now())
             raise
 
     async def trades_of(self, symbol: str, venue_order_id: VenueOrderId) -> tuple[Trade, ...]:

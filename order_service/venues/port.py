@@ -94,7 +94,7 @@ class Credential(Protocol):
 class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One leg as the venue tells it. `status` is none when its word is not one we know."""
 
-    venue_order_id: VenueOrderId
+    venue_order_id: VenueOrderId  # empty for one looked up by our client id that the venue has archived
     symbol: str
     side: Side
     price: Decimal
@@ -209,8 +209,9 @@ class Account(Protocol):
     async def look_up(self, order: Order, role: LegRole) -> VenueOrder | None:
         """One leg by the venue's id, or by our client id where the venue takes one.
 
-        None: the venue says it has no such order, now. A venue without such a query raises
-        VenueNotReached (`no_venue_id`) for a leg whose venue id is unknown: nothing was asked.
+        None: the venue says it has no such order, now. What it has archived has ended, unfilled. A venue
+        without such a query raises VenueNotReached (`no_venue_id`) for a leg whose venue id is unknown:
+        nothing was asked.
         """
         ...
 

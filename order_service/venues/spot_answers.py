@@ -31,6 +31,7 @@ _REFUSED_CODES: dict[str, str] = {
     "-2010": "refused",
     "-2011": "not_open",
     "-2013": "no_such_order",
+    "-2026": "archived",
 } | {
     f"-{number}": f"-{number}"
     for numbers in (
@@ -40,7 +41,7 @@ _REFUSED_CODES: dict[str, str] = {
         (1122, 1127, 1128, 1130, 1131, 1134, 1135, 1145, 1210, 1211),
         range(1196, 1200),
         range(1222, 1226),
-        (2016, 2026, 2035, 2036, 2039, 2042, 2043),
+        (2016, 2035, 2036, 2039, 2042, 2043),
     )
     for number in numbers
 }

@@ -39,7 +39,7 @@ from order_service.venues.port import (
 )
 from otopilot.instrument import Side
 from otopilot.money import ZERO
-from otopilot.order import Fee, Leg, LegStatus, Order, Trade, TradeKey, VenueOrderId
+from otopilot.order import Fee, Leg, LegRole, LegStatus, Order, Trade, TradeKey, VenueOrderId
 
 _STATUSES = {
     "NEW": LegStatus.OPEN,
@@ -98,6 +98,23 @@ def order(row: Row) -> VenueOrder:
         created_at=moment_of(row, "time", "transactTime"),
         updated_at=moment_of(row, "updateTime", "time", "transactTime"),
         expiry_reason=_reason(raw, text_of(row, "expiryReason", "")),
+    )
+
+
+def archived(order: Order, role: LegRole, now: datetime) -> VenueOrder:
+    """A leg that ended long ago with nothing executed; how, the venue no longer tells (binance-spot 3.3)."""
+    leg = order.leg(role)
+    return VenueOrder(
+        venue_order_id=leg.venue_order_id or VenueOrderId(""),
+        symbol=order.symbol,
+        side=leg.side,
+        price=leg.price,
+        quantity=leg.quantity,
+        status=LegStatus.CANCELED,
+        raw_status="archived",
+        client_id=leg.client_id,
+        created_at=order.submitted_at,
+        updated_at=now,
     )
 
 

@@ -145,9 +145,9 @@ class Desk:
         await self.scope(target, *users)
         await self.settle()
 
-    async def scope(self, target: str, *users: str, **fields: Any) -> ScopeVolume:
+    async def scope(self, target: str, *users: str, symbol: str = KOGE, **fields: Any) -> ScopeVolume:
         """Write the scope "s"."""
-        members = tuple(ScopeMember(UserId(user), self.venue.venue, KOGE) for user in users)
+        members = tuple(ScopeMember(UserId(user), self.venue.venue, symbol) for user in users)
         scope = VolumeScope(scope_id=ScopeId("s"), members=members, target=Decimal(target), **fields)
         return await self.accounts.set_scope(scope, self.epoch)
 
