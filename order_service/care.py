@@ -142,6 +142,10 @@ class Care:
                 await self._send_wish(session, order, role)
             pause = await self._resolution.step(session, order)
             await self._wait(patient, pause)
+        elif _is_unnamed(order):
+            if (role := _wished(order)) is not None:
+                await self._send_wish(session, order, role)
+            await self._wait(patient, await self._resolution.find(session, order))
         elif (role := _wished(order)) is not None:
             await self._cancel(session, order, role, patient)
         elif _lacks_any(order):
@@ -212,6 +216,8 @@ class Care:
             failpoints.hit("cancel.before_send")
             await session.account.cancel(order, role)
             failpoints.hit("cancel.after_send")
+            if order.state is OrderState.IN_DOUBT:
+                await self._resolution.was_open(order, role)
         except (RateLimited, CredentialRefused):
             raise
         except VenueRefused as refusal:
@@ -219,6 +225,8 @@ class Care:
         except VenueSilent as silence:
             # Unknown: asking tells, and until it does the wish is sent again.
             _log.warning("cancel unanswered", order_id=order.order_id, role=role, error=str(silence))
+            if order.state is OrderState.IN_DOUBT:
+                self._resolution.cancel_unanswered(order.order_id)
 
     async def _back_off(self, patient: _Patient) -> None:
         await self._wait(patient, patient.pause)
@@ -240,7 +248,7 @@ class Care:
 
 def needs_care(order: Order, age_seconds: float) -> bool:
     """Is there anything to do for it before the next sweep?"""
-    if order.state in IN_FLIGHT:
+    if order.state in IN_FLIGHT or _is_unnamed(order):
         return True
     if order.state is OrderState.WORKING and (order.working.is_over or age_seconds < YOUNG_SECONDS):
         return True
@@ -250,6 +258,11 @@ def needs_care(order: Order, age_seconds: float) -> bool:
 def _has_plenty(session: Session) -> bool:
     used, limit = session.budget.used()
     return used <= limit * PLENTY_SHARE
+
+
+def _is_unnamed(order: Order) -> bool:
+    """Does the venue have it, under an id that it has not told yet?"""
+    return order.is_alive and order.working.venue_order_id is None and not order.is_over
 
 
 def _knows_all(order: Order) -> bool:

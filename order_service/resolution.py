@@ -14,10 +14,19 @@ from order_service.books import account_of
 from order_service.matching import LOOK_BACK
 from order_service.order_manager import OrderManager
 from order_service.sessions import Session
-from order_service.venues.port import VenueOrder, VenueRefused
+from order_service.venues.port import VenueOrder, VenueRefused, VenueSilent
 from otopilot import failpoints, log
 from otopilot.clock import Clock
-from otopilot.order import LegRole, Order, OrderId, OrderState, Refused, RejectionKind, Report
+from otopilot.order import (
+    LegRole,
+    LegStatus,
+    Order,
+    OrderId,
+    OrderState,
+    Refused,
+    RejectionKind,
+    Report,
+)
 
 GAP_SECONDS = 1.0  # between two answers "no such order"
 NOT_YET_SECONDS = 2.0
@@ -45,6 +54,7 @@ class _Case:
 
     looks: int = 0
     first_clean: "_Look | None" = None
+    unanswered: float | None = None  # when a cancel last got no answer, by the monotonic clock
     twin_told: bool = False
 
 
@@ -71,9 +81,33 @@ class Resolution:
             return await self._by_client_id(session, order, case)
         return await self._by_fingerprint(session, order, case)
 
+    async def find(self, session: Session, order: Order) -> float:
+        """Look for an order that lives, by ids of ours and in all that is told; returns the pause."""
+        looks: list[tuple[LegRole, VenueOrder | None]] = []
+        if session.port.has_client_ids:
+            looks = [(leg.role, await session.account.look_up(order, leg.role)) for leg in order.legs]
+        seen = [(role, fact) for role, fact in looks if fact is not None]
+        seen = seen or self._ours(order, await self._read(session, order))
+        if seen:
+            await self._adopt_seen(order, seen)
+        return NOT_YET_SECONDS
+
     def forget(self, order_id: OrderId) -> None:
         """The order is in doubt no more."""
         self._cases.pop(order_id, None)
+
+    async def was_open(self, order: Order, role: LegRole) -> None:
+        """A cancel of the leg in doubt did something: the venue had it, under an id it may now have lost.
+
+        By the old id it may not be found any more (binance-spot 3.4), and history may lag: it is journaled.
+        """
+        status = LegStatus.OPEN if role is LegRole.WORKING else LegStatus.PENDING
+        await self._manager.learn(order.order_id, Report(role=role, status=status, at=self._clock.now()))
+
+    def cancel_unanswered(self, order_id: OrderId) -> None:
+        """A cancel of an order in doubt may have renamed it: no look is clean before the margin is over."""
+        case = self._cases.setdefault(order_id, _Case())
+        case.first_clean, case.unanswered = None, self._clock.monotonic()
 
     def _look(self) -> _Look:
         return _Look(self._clock.now(), self._clock.monotonic())
@@ -128,6 +162,10 @@ class Resolution:
         wait = self._rules.recv_window + self._rules.absence_margin
         if waited < wait:
             return min(_early_pause(case), wait - waited)
+        if case.unanswered is not None:
+            since_cancel = began.monotonic - case.unanswered
+            if since_cancel < self._rules.absence_margin:
+                return min(_early_pause(case), self._rules.absence_margin - since_cancel)
         if not await self._nothing_to_cancel(session, order):
             case.first_clean = None
             return GAP_SECONDS
@@ -155,6 +193,10 @@ class Resolution:
             if refusal.code != "not_open":
                 raise
             return True
+        except VenueSilent:
+            self.cancel_unanswered(order.order_id)
+            raise
+        await self.was_open(order, LegRole.WORKING)
         return False
 
     def _ours(self, order: Order, facts: list[VenueOrder]) -> list[_Seen]:

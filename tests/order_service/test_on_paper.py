@@ -7,7 +7,7 @@ import pytest
 
 from order_service.venues.port import Response, VenueSilent
 from otopilot.instrument import Venue
-from otopilot.order import LegStatus, OrderState
+from otopilot.order import LegRole, LegStatus, OrderState
 from otopilot.position import UserState
 from paper_exchange.http import Request
 from tests.order_service.paper_desk import PaperDesk, PaperLine, is_placement, line_of
@@ -64,3 +64,78 @@ async def test_a_sell_that_the_venue_has_archived_leaves_what_was_bought_unsold_
         assert ended.settled
         assert ended.working.filled_quantity == ended.working.quantity
         assert desk.journal.books.uncovered(desk.key()) > 0
+
+
+def hide_until_cancelled(line: PaperLine, *, lost: int = 0) -> None:
+    """Placements are not answered, and no read shows the order before a cancel got through.
+
+    Of those that do, so many go unanswered.
+    """
+    cancelled = False
+    left = lost
+
+    def spoil(request: Request, answer: Response) -> Response:
+        nonlocal cancelled, left
+        name = request.path.rsplit("/", 1)[-1]
+        if is_placement(request):
+            raise VenueSilent("connection", "sent, no whole answer")
+        if (request.method, name) == ("DELETE", "order"):
+            if answer.status == 200 and not cancelled:
+                cancelled = True
+                if left:
+                    left -= 1
+                    raise VenueSilent("connection", "sent, no whole answer")
+        elif not cancelled and name in ("openOrders", "allOrders"):
+            return Response(200, {}, b"[]")
+        elif not cancelled and name == "order":
+            return Response(400, {}, b'{"code":-2013,"msg":"Order does not exist."}')
+        return answer
+
+    line.spoil = spoil
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("wished", "lag", "lost"),
+    [(True, 3, 0), (True, 40, 0), (True, 12, 1), (False, 3, 0), (False, 40, 0), (False, 25, 1)],
+)
+async def test_an_order_found_by_nothing_but_the_id_its_cancel_gave_it_is_never_absent_3_4(
+    tmp_path: Path, wished: bool, lag: int, lost: int
+) -> None:
+    settings = {"cancelled_found_by_old_id": "false", "database_lag_seconds": str(lag)}
+    line = line_of(Venue.SPOT, **settings)
+    states: list[OrderState] = []
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.open_user()
+        desk.manager.on_change(lambda order: states.append(order.state))
+        hide_until_cancelled(line, lost=lost)
+        order = await desk.place()
+        assert order.state is OrderState.IN_DOUBT
+        if wished:
+            await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
+        ended = await desk.becomes(order, OrderState.CANCELED, seconds=120)
+        assert OrderState.REJECTED not in states
+        assert [one.status for one in ended.legs] == [LegStatus.CANCELED] * 2
+        assert {one.status for one in line.state.orders.values()} == {"CANCELED"}
+
+
+@virtual
+async def test_what_was_bought_before_the_cancel_that_renamed_the_order_is_counted_3_4(
+    tmp_path: Path,
+) -> None:
+    settings = {"cancelled_found_by_old_id": "false", "database_lag_seconds": "30"}
+    line = line_of(Venue.SPOT, partial_fill_probability="1", **settings)
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.open_user()
+        hide_until_cancelled(line)
+        order = await desk.place(**desk.crossing)
+        (bought,) = (one for one in line.state.orders.values() if one.side == "BUY")
+        while not bought.executed:
+            await desk.sleep(0.01)
+        assert bought.executed < bought.quantity
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
+        ended = await desk.becomes(order, OrderState.CANCELED, seconds=120)
+        await desk.sleep(40)
+        ended = desk.order(order)
+        assert ended.settled
+        assert ended.working.filled_quantity == bought.executed > 0
