@@ -25,6 +25,7 @@ from order_service.venues.port import (
     TooManyOrders,
     TradePushed,
     Transport,
+    VenueBusy,
     VenueNotReached,
     VenueOrder,
     VenueSilent,
@@ -64,6 +65,9 @@ class GatedAccount:
             raise
         except TooManyOrders as refusal:
             self._budget.too_many_orders(self._user_id, refusal)
+            raise
+        except VenueBusy as busy:
+            self._budget.hold_placements(busy)
             raise
         self._budget.heard_orders(self._user_id, dict(placed.order_counts))
         return placed
@@ -140,6 +144,9 @@ class GatedAccount:
                 return await call()
             except RateLimited as refusal:
                 self._budget.close_until(refusal)
+                raise
+            except VenueBusy as busy:
+                self._budget.hold_placements(busy)
                 raise
 
     def _refuse_if_closed(self) -> None:

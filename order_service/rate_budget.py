@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from order_service.denied import Denied, Kind
-from order_service.venues.port import Limits, RateLimited, TooManyOrders, VenueNotReached
+from order_service.venues.port import Limits, RateLimited, TooManyOrders, VenueBusy, VenueNotReached
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
@@ -143,6 +143,7 @@ class RateBudget:
         self._requests = _again(None, self.limits.requests)
         self._orders: dict[UserId, tuple[Window, ...]] = {}
         self._no_orders_until: dict[UserId, datetime] = {}
+        self._held_until = 0.0  # placements of everybody, by the monotonic clock
         self._connects: deque[float] = deque()
         self._line: list[_Waiter] = []
         self._numbers = 0
@@ -350,6 +351,12 @@ class RateBudget:
         self._no_orders_until[user_id] = refusal.until
         _log.warning("too many orders", venue=self._venue, user=user_id, until=refusal.until.isoformat())
 
+    def hold_placements(self, busy: VenueBusy) -> None:
+        """The venue is overloaded: nobody places for now; cancels and questions go on (binance-spot 10.2)."""
+        left = (busy.until - self._clock.now()).total_seconds()
+        self._held_until = max(self._held_until, self._clock.monotonic() + left)
+        _log.warning("venue overloaded", venue=self._venue, until=busy.until.isoformat())
+
     def used(self) -> tuple[int, int]:
         """(weight used in the present window, its limit); zeros where there is none."""
         return (self._weight.used(self._now()), self._weight.limit) if self._weight else (0, 0)
@@ -357,7 +364,9 @@ class RateBudget:
     def _shut_for(self, user_id: UserId, orders: int) -> datetime | None:
         """Until when the account can surely place nothing; none when it may."""
         now = self._clock.now()
-        times = [until for until in (self.closed_until(), self._no_orders_until.get(user_id)) if until]
+        held = now + timedelta(seconds=max(0.0, self._held_until - self._clock.monotonic()))
+        told = (self.closed_until(), self._no_orders_until.get(user_id), held)
+        times = [until for until in told if until is not None]
         for window in self._windows(user_id):
             if not window.fits(orders, now.timestamp()):
                 times.append(now + timedelta(seconds=window.ends_in(now.timestamp())))

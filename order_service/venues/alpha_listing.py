@@ -34,26 +34,40 @@ class AlphaListing:
         self._clock = clock
         self._symbols = Kept(clock, LISTED_SECONDS, read_symbols, keep_last=True)
         self._withdrawn = Kept(clock, LISTED_SECONDS, read_withdrawn, keep_last=True)
+        self._parsed: dict[str, tuple[Row, Instrument]] = {}  # by symbol: each row once
         self._read_again_at = 0.0  # by the monotonic clock, while the list of tokens has never been read
 
     async def instrument(self, symbol: str) -> Instrument:
         """The rules of a symbol; VenueRefused `unknown_symbol`."""
-        found = _pair(await self._symbols.get(), symbol)
+        found = self._pair(await self._symbols.get(), symbol)
         if found.status is InstrumentStatus.TRADING:
             found = _under(found, await self._if_any(self._withdrawn.get))
         if found.status is InstrumentStatus.TRADING:
             return found
-        found = _pair(await self._symbols.get(HALTED_SECONDS), symbol)
+        found = self._pair(await self._symbols.get(HALTED_SECONDS), symbol)
         return _under(found, await self._if_any(lambda: self._withdrawn.get(HALTED_SECONDS)))
 
     async def known_instrument(self, symbol: str) -> Instrument:
         """The same, however old: a placement does not wait for a refresh."""
-        found = _pair(await self._symbols.known(), symbol)
+        found = self._pair(await self._symbols.known(), symbol)
         return _under(found, await self._if_any(self._withdrawn.known))
 
     async def base_asset(self, symbol: str) -> str:
         """The alpha id of a symbol's token; VenueRefused `unknown_symbol`."""
-        return _pair(await self._symbols.known(), symbol).base_asset
+        return self._pair(await self._symbols.known(), symbol).base_asset
+
+    def _pair(self, known: Mapping[str, Row], symbol: str) -> Instrument:
+        if symbol not in known:
+            raise VenueRefused("unknown_symbol", f"Alpha does not list {symbol}")
+        row, kept = known[symbol], self._parsed.get(symbol)
+        if kept is not None and kept[0] is row:
+            return kept[1]
+        try:
+            found = alpha_rules.instrument(row)
+        except Unreadable as error:
+            raise VenueSilent("unreadable", f"{symbol}: {error}") from error
+        self._parsed[symbol] = (row, found)
+        return found
 
     async def _if_any(self, read: Callable[[], Awaitable[_Withdrawn]]) -> _Withdrawn | None:
         """None while the list has never been read; then whoever asks does not wait for the next try."""
@@ -65,15 +79,6 @@ class AlphaListing:
             self._read_again_at = self._clock.monotonic() + HALTED_SECONDS
             _log.warning("token list unread: Alpha counts as halted", error=str(error))
             return None
-
-
-def _pair(known: Mapping[str, Row], symbol: str) -> Instrument:
-    if symbol not in known:
-        raise VenueRefused("unknown_symbol", f"Alpha does not list {symbol}")
-    try:
-        return alpha_rules.instrument(known[symbol])
-    except Unreadable as error:
-        raise VenueSilent("unreadable", f"{symbol}: {error}") from error
 
 
 def _under(found: Instrument, withdrawn: _Withdrawn | None) -> Instrument:

@@ -5,12 +5,13 @@ whatever of it may change is in this module. Unknown codes are never a no.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from order_service.venues import door
 from order_service.venues.fields import (
     Row,
     Unreadable,
@@ -68,8 +69,6 @@ HISTORY_STATUSES = "FILLED,PARTIALLY_FILLED,EXPIRED,CANCELED,REJECTED"
 
 SUCCESS = "000000"
 _SESSION_INVALID = "100002001"
-_RATE_LIMIT_SECONDS = 60.0
-_LONGEST_RETRY_SECONDS = 3 * 86400.0
 
 # What the venue surely did not do: its codes and, where the code is unknown, its texts in lower
 # case (binance-alpha 3.9). The words are ours, so that nothing above speaks the venue's.
@@ -148,8 +147,10 @@ def data_of(response: Response, now: datetime, *, writing: bool) -> Any:
     """
     status = response.status
     challenged = any(name.startswith("risk_challenge_") for name in response.headers)
-    if status in (403, 418, 429) and not challenged:
-        raise RateLimited(f"http_{status}", "the venue refuses requests", _until(response, now))
+    if status in door.REFUSING and not challenged:
+        wait = door.told(response.headers.get("retry-after", ""))
+        until = door.opens_at(status, wait, now)
+        raise RateLimited(f"http_{status}", "the venue refuses requests", until)
     if status == 401 and not writing:
         raise CredentialRefused("auth_expired", "HTTP 401")
     if status != 200 and not 400 <= status < 500:
@@ -184,12 +185,6 @@ def _failure(status: int, code: str, said: str, challenged: bool) -> VenueRefuse
 def is_not_open(error: VenueSilent) -> bool:
     """Does the answer to a cancel say that there is no such open order?"""
     return any(text in error.message.lower() for text in _NOT_OPEN_TEXTS)
-
-
-def _until(response: Response, now: datetime) -> datetime:
-    asked = response.headers.get("retry-after", "")
-    seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else _RATE_LIMIT_SECONDS
-    return now + timedelta(seconds=min(float(seconds), _LONGEST_RETRY_SECONDS))
 
 
 def placed(order: Order, data: Any, now: datetime) -> Placed:

@@ -49,7 +49,8 @@ PAGE_ROWS = 1000
 MAX_PAGES = 200
 MOST_WINDOWS = 7
 _WINDOW = timedelta(hours=24) - timedelta(milliseconds=1)
-_RULES_CHANGED = ("filter", "refused")  # the filters, or the symbol is closed: nothing is sent by old rules
+# The filters, the precision, or the symbol is closed or gone: nothing more is sent by old rules.
+_RULES_CHANGED = ("filter", "refused", "bad_precision", "unknown_symbol")
 
 
 class SpotVenue:

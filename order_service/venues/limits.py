@@ -9,13 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from order_service.venues import alpha_parse, spot_answers
+from order_service.venues import alpha_parse, door, spot_answers
 from order_service.venues.fields import Row, Unreadable, row_of, rows_of, text_of, whole_of
 from order_service.venues.port import Limits, RateLimited, Response, VenueError
 
 MARKET_SERVICE_WEIGHT = 600  # of the same address, under its own breaker (architecture 5.9)
 SPOT_LIMITS_A_MINUTE = 6000
-_REFUSING = (403, 418, 429)
 _INTERVALS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3_600.0, "DAY": 86_400.0}
 
 _SPOT_WEIGHTS = {
@@ -97,7 +96,7 @@ def _spot_ban(response: Response, now: datetime) -> RateLimited | None:
 
 
 def _alpha_ban(response: Response, now: datetime) -> RateLimited | None:
-    if response.status not in _REFUSING:
+    if response.status not in door.REFUSING:
         return None
     try:
         alpha_parse.data_of(response, now, writing=False)

@@ -47,6 +47,14 @@ class VenueSilent(VenueError):
     """Sent, and no answer that can be believed: it may have happened."""
 
 
+class VenueBusy(VenueSilent):
+    """Silent because it is overloaded: nobody places before `until`; cancels and questions go on."""
+
+    def __init__(self, code: str, message: str, until: datetime) -> None:
+        super().__init__(code, message)
+        self.until = until
+
+
 class CredentialRefused(VenueRefused):
     """The account's credential is not accepted, or the venue wants verification: a person is needed.
 

@@ -10,7 +10,14 @@ from typing import Generic, TypeVar
 import stamina
 
 from order_service.venues.fields import Unreadable, decode, row_of, text_of
-from order_service.venues.port import Transport, VenueError, VenueNotReached, VenueRefused, VenueSilent
+from order_service.venues.port import (
+    Transport,
+    VenueBusy,
+    VenueError,
+    VenueNotReached,
+    VenueRefused,
+    VenueSilent,
+)
 from otopilot.clock import Clock
 
 T = TypeVar("T")
@@ -25,11 +32,15 @@ HALTED_SECONDS = 10.0  # the rules of a symbol that does not trade: it may again
 
 def _may_repeat(error: Exception) -> bool:
     clock = isinstance(error, VenueRefused) and error.code == "clock"
-    return clock or isinstance(error, (VenueNotReached, VenueSilent))
+    silent = isinstance(error, (VenueNotReached, VenueSilent))
+    return clock or (silent and not isinstance(error, VenueBusy))
 
 
 async def repeat(read: Callable[[], Awaitable[T]]) -> T:
-    """The read's answer, after at most three tries; refusals other than of the clock are final."""
+    """The read's answer, after at most three tries; refusals other than of the clock are final.
+
+    So is the word that the venue is overloaded: more of the same is no cure for that.
+    """
     try:
         return await read()  # nearly always all there is to it
     except VenueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from order_service.venues.port import Credential, VenueNotReached, VenueRefused, VenueSilent
+from order_service.venues.port import Credential, VenueBusy, VenueNotReached, VenueRefused, VenueSilent
 from order_service.venues.reading import before_sending
 from order_service.venues.spot_answers import order_counts
 from order_service.venues.spot_rest import SEND_SECONDS, SpotRest
@@ -74,7 +74,7 @@ class SpotCalls:
                     api.call(call.method, signed, parse, seconds=ASK_SECONDS)
                 )
             except (VenueNotReached, VenueSilent) as error:
-                if error.code == "banned":
+                if error.code == "banned" or isinstance(error, VenueBusy):
                     raise
             except VenueRefused as refusal:
                 if refusal.code != "clock":

@@ -20,6 +20,7 @@ from order_service.venues.fields import (
     not_negative_of,
     number_of,
     positive_of,
+    quoted,
     row_of,
     rows_of,
     text_of,
@@ -200,10 +201,21 @@ def server_time_ms(answer: Any) -> int:
 # ------------------------------------------------------------------ events
 
 
+_QUIET_EVENTS = ("listStatus",)  # says less than the reports that come with it
+_BALANCE_EVENTS = ("outboundAccountPosition", "balanceUpdate", "externalLockUpdate")
+
+
+def unknown_event(event: Row) -> str | None:
+    """The kind of an event that no document tells of; to be ignored and logged (binance-spot 7.2)."""
+    kind = event.get("e")
+    known = kind == "executionReport" or kind in _BALANCE_EVENTS or kind in _QUIET_EVENTS
+    return None if known else quoted(str(kind))
+
+
 def pushed(event: Row) -> list[StreamNews]:
     """The news in a user data event; events that say nothing about orders or money are none."""
     kind = event.get("e")
-    if kind in ("outboundAccountPosition", "balanceUpdate", "externalLockUpdate"):
+    if kind in _BALANCE_EVENTS:
         return [BalancePushed()]
     if kind != "executionReport":
         return []

@@ -31,6 +31,7 @@ from otopilot.clock import Clock
 from otopilot.tasks import TaskOwner
 
 USERS_A_SOCKET = 500
+MOST_KINDS = 50  # of events that nobody knows, told in the log
 SECONDS_BETWEEN = 0.1  # of subscriptions, over all connections: a fifth of the address's weight
 
 _SUBSCRIBE = "userDataStream.subscribe.signature"
@@ -118,6 +119,7 @@ class _Line(WsLine):
         self.users: dict[_User, None] = {}
         self.link: _Link | None = None  # the current connection's
         self._links: dict[WsApi, _Link] = {}
+        self._unheard_of: set[str] = set()  # kinds of events, each of them told once
 
     def came_up(self, api: WsApi) -> None:
         """Everybody moves there, one by one."""
@@ -152,6 +154,13 @@ class _Line(WsLine):
             self._orphan(link, number)
         else:
             user.hear(event)
+            if (kind := spot.unknown_event(event)) is not None:
+                self._tell_unknown(kind)
+
+    def _tell_unknown(self, kind: str) -> None:
+        if kind not in self._unheard_of and len(self._unheard_of) < MOST_KINDS:
+            self._unheard_of.add(kind)
+            _log.warning("event of a kind that nobody told us of: ignored", kind=kind)
 
     def unsubscribe(self, link: _Link, number: str) -> None:
         """Give a subscription back."""

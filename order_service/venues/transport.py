@@ -7,13 +7,14 @@ error after it is Silent. A reused connection that the server had closed is ther
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import aiohttp
 from yarl import URL
 
+from order_service.venues import door
 from order_service.venues.port import (
     RateLimited,
     Response,
@@ -34,9 +35,6 @@ SEND_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0  # a socket that answers no ping for this long is given up
 KEEP_ALIVE_SECONDS = 50.0
-REFUSING = (403, 418, 429)
-BAN_SECONDS = 60.0  # when the venue does not say
-LONGEST_BAN_SECONDS = 3 * 86400.0
 
 
 class _TooLateError(Exception):
@@ -138,12 +136,10 @@ class HttpTransport:
     def _turned_away(self, refusal: aiohttp.WSServerHandshakeError) -> VenueError:
         """An answer instead of a WebSocket; 403, 418 and 429 are the door's (architecture 5.4)."""
         message = f"no WebSocket: HTTP {refusal.status}"
-        if refusal.status not in REFUSING:
+        if refusal.status not in door.REFUSING:
             return VenueNotReached("connection", message)
-        told = refusal.headers.get("Retry-After", "") if refusal.headers else ""
-        known = told.isascii() and told.isdigit() and len(told) < 9
-        seconds = min(float(told), LONGEST_BAN_SECONDS) if known else BAN_SECONDS
-        until = self._clock.now() + timedelta(seconds=seconds)
+        wait = door.told(refusal.headers.get("Retry-After", "") if refusal.headers else "")
+        until = door.opens_at(refusal.status, wait, self._clock.now())
         return RateLimited(f"http_{refusal.status}", message, until)
 
     async def aclose(self) -> None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 NO_CONNECTION = "no_connection"  # nothing was written: another path may have it
 MOST_IN_FLIGHT = 1000
+SHUTDOWN = "serverShutdown"  # the event of a server that is about to go (binance-spot 6)
 
 # An answer's used weight, its orders counted by the seconds of their windows, and a ban it pronounces.
 Heard = Callable[[int | None, RateLimited | None], None]
@@ -162,12 +163,16 @@ class WsApi:
             spot.ws_result(message, self._clock.now())
 
     def _ban(self, message: Row) -> RateLimited | None:
+        """What an error pronounces for all; a server that says it is going has announced its end."""
         if "error" not in message:
             return None
         try:
             spot.ws_result(message, self._clock.now())
         except RateLimited as ban:
             return ban
-        except (VenueError, Unreadable):
+        except VenueError as error:
+            if error.code == spot.GOING_CODE:
+                self._on_event(self, "", {"e": SHUTDOWN})
+        except Unreadable:
             return None
         return None

@@ -9,7 +9,7 @@ import asyncio
 from order_service.venues.fields import Row
 from order_service.venues.port import Transport, VenueError, VenueSilent
 from order_service.venues.streaming import wait_seconds
-from order_service.venues.ws_api import WsApi
+from order_service.venues.ws_api import SHUTDOWN, WsApi
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.tasks import TaskOwner, restarted
@@ -141,7 +141,7 @@ class WsLine:
         await api.close()
 
     def _hear(self, api: WsApi, number: str, event: Row) -> None:
-        if event.get("e") == "serverShutdown":
+        if event.get("e") == SHUTDOWN:
             self._go(api)
         else:
             self.hear(api, number, event)

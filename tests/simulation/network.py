@@ -173,7 +173,7 @@ class Network:
             socket.expect(number, "unheard", sent)
             self._frame_later(seconds, sent.number, lambda: socket.deliver(text))
         elif fate in ("503", "502"):
-            socket.say(self.latency() * 2, refusal(number, int(fate), -1008))
+            socket.say(self.latency() * 2, refusal(number, int(fate), -1001))
         elif fate == "banned":
             self._refuse_frame(socket, number, sent)
         else:

@@ -1,18 +1,23 @@
 """Alpha's own limits, held to before anything is sent: what it says to a breach is mostly unknown."""
 
 import copy
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from order_service.venues import spot_rules
 from order_service.venues.binance_alpha import AlphaVenue
+from order_service.venues.fields import decode
 from order_service.venues.port import RateLimited, VenueSilent
-from otopilot.instrument import Instrument, InstrumentStatus, Side
+from otopilot.instrument import Instrument, InstrumentStatus, Side, Venue
+from tests.order_service.venues import test_spot_writes as spot
 from tests.order_service.venues.fakes import FakeTransport, Reply, alpha_reply, fixture, reply
 from tests.order_service.venues.test_alpha_writes import KOGE, exchange_info, venue_of
 
 D = Decimal
+Lines = list[dict[str, Any]]
 TOKENS = fixture("alpha/public_token_list")
 
 
@@ -161,3 +166,23 @@ async def test_one_odd_token_takes_no_other_along() -> None:
     assert (await rules_of(None, odd)).status is InstrumentStatus.TRADING
     _, venue = listing(token_list=alpha_reply([1]))
     assert (await venue.instrument(KOGE)).status is InstrumentStatus.HALTED
+
+
+@pytest.mark.parametrize("venue", list(Venue))
+async def test_a_status_nobody_knows_halts_and_is_told_in_the_log(venue: Venue, aloud: Lines) -> None:
+    if venue is Venue.ALPHA:
+        found = await rules_of(info(status="PRE_DELISTING"))
+    else:
+        found = spot_rules_of("PRE_DELISTING")
+    assert found.status is InstrumentStatus.HALTED
+    assert [line["status"] for line in aloud if "status" in line] == ["PRE_DELISTING"]
+
+
+@pytest.mark.parametrize("status", ["HALT", "BREAK", "END_OF_DAY", "CANCEL_ONLY"])
+def test_a_known_status_of_spots_that_is_not_trading_halts_quietly(status: str, aloud: Lines) -> None:
+    assert (spot_rules_of(status).status, aloud) == (InstrumentStatus.HALTED, [])
+
+
+def spot_rules_of(status: str) -> Instrument:
+    told = spot.exchange_info(status=status)
+    return spot_rules.rules(decode(json.dumps(told)), spot.BTC).instrument

@@ -190,7 +190,7 @@ SPOT_READ: dict[str, Reader] = {
     "rest_error_body": fails(VenueRefused, "unknown_symbol"),
     "rest_error_cancel_restrictions_not_met": fails(VenueRefused, "not_open"),
     "rest_error_catalogue": catalogue,
-    "rest_error_order_archived": fails(VenueRefused, "-2026"),
+    "rest_error_order_archived": fails(VenueRefused, "archived"),
     "rest_avg_price": lambda a: spot.average_price(a, 5),
     "rest_my_filters": spot.order_limits,
     "rest_my_trades": spot.trades,

@@ -21,6 +21,7 @@ from order_service.venues.port import (
     RateLimited,
     Response,
     TooManyOrders,
+    VenueBusy,
     VenueNotReached,
     VenueRefused,
     VenueSilent,
@@ -227,7 +228,10 @@ async def test_an_order_too_old_leaves_on_neither_path() -> None:
         (400, -2010, "Duplicate order sent.", VenueSilent, "-2010"),
         (400, -1021, "Timestamp", VenueRefused, "clock"),
         (401, -2015, "Invalid API-key", CredentialRefused, "not_permitted"),
-        (503, -1008, "overloaded", VenueSilent, "-1008"),
+        (503, -1008, "overloaded", VenueBusy, "-1008"),
+        (500, -1016, "shutting down", VenueSilent, "-1016"),
+        (400, -1010, "Market is closed.", VenueRefused, "refused"),
+        (400, -1010, "Duplicate order sent.", VenueSilent, "-1010"),
         (500, -1007, "Timeout waiting", VenueSilent, "-1007"),
         (400, -9999, "?", VenueSilent, "-9999"),
         (409, -2021, "?", VenueSilent, "-2021"),
@@ -284,7 +288,7 @@ async def test_a_ban_told_on_a_socket_closes_both_paths_for_everybody() -> None:
     [(1_000, 2_000), (1_000, 253_402_300_799_999), ("soon", 1_000), (10**30, 1_000), (1_000, -1)],
 )
 @virtual
-async def test_a_ban_whose_end_makes_no_sense_lasts_a_minute(
+async def test_a_ban_whose_end_makes_no_sense_lasts_two_minutes(
     retry_after: object, server_time: object
 ) -> None:
     api = Desk()
@@ -295,7 +299,7 @@ async def test_a_ban_whose_end_makes_no_sense_lasts_a_minute(
     async with opened(api, transport=GatedTransport(api, budget, api.clock)) as venue:
         with pytest.raises(RateLimited):
             await account(venue).place(now(SINGLE, api))
-        assert budget.closed_until() == api.clock.now() + timedelta(minutes=1)
+        assert budget.closed_until() == api.clock.now() + timedelta(minutes=2)
 
 
 @virtual

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from order_service.venues import limits
@@ -50,10 +51,24 @@ async def test_an_order_is_asked_for_by_the_venues_id_once_known_else_by_ours() 
 async def test_no_such_order_is_none_and_no_other_failure_is() -> None:
     _, account = account_of({"/order": error(-2013, "Order does not exist.")})
     assert await account.look_up(with_ids(), LegRole.WORKING) is None
-    for answer, failure in ((error(-1000), VenueSilent), (error(-2026), VenueRefused)):
+    for answer, failure in ((error(-1000), VenueSilent), (error(-2039), VenueRefused)):
         _, account = account_of({"/order": answer})
         with pytest.raises(failure):
             await account.look_up(with_ids(), LegRole.WORKING)
+
+
+async def test_an_archived_order_has_ended_unfilled_unless_we_know_of_a_fill() -> None:
+    """binance-spot 3.3, 10.2."""
+    _, account = account_of({"/order": error(-2026, "Order was canceled or expired ...")})
+    order = with_ids()
+    for role, place in ((LegRole.WORKING, order.working.venue_order_id), (LegRole.PENDING, "")):
+        found = await account.look_up(order, role)
+        assert (found.status, found.executed_quantity) == (LegStatus.CANCELED, 0)
+        assert found.venue_order_id == place
+    filled = msgspec.structs.replace(order.working, reported_quantity=Decimal("0.0001"))
+    partly = msgspec.structs.replace(order, legs=(filled, *order.legs[1:]))
+    with pytest.raises(VenueRefused, match="archived"):
+        await account.look_up(partly, LegRole.WORKING)
 
 
 async def test_a_prevented_self_match_is_an_expiry_that_names_itself() -> None:

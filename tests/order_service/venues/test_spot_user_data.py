@@ -149,6 +149,19 @@ async def test_money_events_are_a_hint_and_others_pass() -> None:
         assert await told(users, *events) == [BalancePushed()]
 
 
+def test_an_event_of_an_unknown_kind_is_told_once_in_the_log_and_a_known_one_never_7_2(
+    aloud: list[dict[str, Any]],
+) -> None:
+    @virtual
+    async def story() -> None:
+        async with users_of(FakeWsApi()) as users:
+            again = [{"e": "listStatus"}, {"e": "neverHeardOf"}] * 3
+            await told(users, *again, {"e": ["odd"]}, fixture("spot/uds_outbound_account_position"))
+
+    story()
+    assert [line["kind"] for line in aloud if "kind" in line] == ["neverHeardOf", "['odd']"]
+
+
 @virtual
 async def test_an_event_that_cannot_be_read_is_a_gap_of_that_user_alone() -> None:
     api = FakeWsApi()

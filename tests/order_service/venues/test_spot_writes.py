@@ -206,7 +206,8 @@ DEFINITE = [
     (reply(fixture("spot/rest_error_body"), status=400), "unknown_symbol"),
     (error(-2010, "Account has insufficient balance for requested action."), "insufficient_balance"),
     (error(-2010, "Market is closed."), "refused"),
-    *((error(code), str(code)) for code in (-1100, -1102, -1104, -1106, -1111, -1116, -1131, -1159)),
+    *((error(code), str(code)) for code in (-1100, -1102, -1104, -1106, -1116, -1131, -1159)),
+    (error(-1111, "Parameter 'quantity' has too much precision."), "bad_precision"),
     *((error(code), str(code)) for code in (-1165, -1196, -1199, -1222, -1225, -1014, -1020, -1145)),
 ]
 UNKNOWN: list[Reply] = [
@@ -214,6 +215,11 @@ UNKNOWN: list[Reply] = [
     error(-1007, status=408),
     error(-2010, "Duplicate order sent."),
     error(-1010, "engine"),
+    error(-1010, "Duplicate order sent."),
+    error(-1010, "Unknown order sent."),
+    error(-1010, "Market is closed. Or is it?"),
+    error(-1010, "market is closed."),
+    error(-1010, "Market is closed.", status=500),
     error(-9999),
     error(-2010, "Account has insufficient balance for requested action.", status=500),
     error(-2021, status=409),
