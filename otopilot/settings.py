@@ -61,6 +61,9 @@ class OrderSettings(Endpoint):
     alpha_absence_seconds: float = Field(default=12.0, ge=0)
     alpha_read_gap_seconds: float = Field(default=3.0, ge=0)
     alpha_requests_per_second: int | None = Field(default=None, ge=0)  # none: 8 live, no limit on paper
+    alpha_amounts_as: Literal["number", "string"] = (
+        "number"  # prices and quantities of an order as it is sent
+    )
     sweep_seconds: float = Field(default=10.0, gt=0)  # beat of the incremental sweep
     spot_connections: int = Field(default=4, ge=0, le=20)  # for orders over the WS API; 0: by REST alone
 

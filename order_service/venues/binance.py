@@ -74,7 +74,11 @@ def live_venues(
     """Both venues on Binance, each through its gate."""
     return {
         Venue.ALPHA: AlphaVenue(
-            gate(Venue.ALPHA, transport), clock, rest_url=ALPHA_REST, stream_url=ALPHA_STREAM
+            gate(Venue.ALPHA, transport),
+            clock,
+            rest_url=ALPHA_REST,
+            stream_url=ALPHA_STREAM,
+            numbers_as_text=settings.order.alpha_amounts_as == "string",
         ),
         Venue.SPOT: SpotVenue(
             gate(Venue.SPOT, transport),
@@ -104,6 +108,7 @@ def paper_venues(
             rest_url=rest_url,
             stream_url=stream_url,
             world_url=world_url,
+            numbers_as_text=settings.order.alpha_amounts_as == "string",
         ),
         Venue.SPOT: SpotVenue(
             gate(Venue.SPOT, transport),

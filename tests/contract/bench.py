@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -181,11 +181,14 @@ async def becomes(account: Account, order: Order, role: LegRole, *statuses: LegS
 # ------------------------------------------------------------------ the benches
 
 QUICK = {"fill_delay_seconds": ["0.02", "0.05"]}
+Amounts = Literal["number", "string"]
 PINNED = {Venue.SPOT: ("BNBUSDT", "800"), Venue.ALPHA: ("ALPHA_22USDT", "48")}
 
 
 @asynccontextmanager
-async def on_paper(venue: Venue, *, connections: int = 4, **settings: Any) -> AsyncIterator[Bench]:
+async def on_paper(
+    venue: Venue, *, connections: int = 4, amounts: Amounts = "number", **settings: Any
+) -> AsyncIterator[Bench]:
     """A fresh paper exchange behind real sockets; without connections Spot's orders go by REST."""
     own = QUICK | settings
     config = make_config(alpha=own) if venue is Venue.ALPHA else make_config(spot=own)
@@ -193,7 +196,8 @@ async def on_paper(venue: Venue, *, connections: int = 4, **settings: Any) -> As
         symbol, price = PINNED[venue]
         await paper.pin(symbol, price)
         services = Settings(
-            paper=PaperSettings(url=paper.url), order=OrderSettings(spot_connections=connections)
+            paper=PaperSettings(url=paper.url),
+            order=OrderSettings(spot_connections=connections, alpha_amounts_as=amounts),
         )
         transport = binance.paper_transport(services, CLOCK)
         bench = Bench(binance.paper_venues(services, transport, CLOCK)[venue], transport, symbol, paper)

@@ -1,14 +1,15 @@
 """Every card, by each adapter, against each venue it can be played at.
 
-Spot is played twice on paper, over its sockets and by REST alone. The testnet needs a key in the
-environment (README): pytest -m testnet.
+Spot is played twice on paper, over its sockets and by REST alone; Alpha with orders in numbers, and in
+texts, each on an exchange that takes nothing else. The testnet needs a key in the environment (README):
+pytest -m testnet.
 """
 
 import pytest
 
 from otopilot.instrument import Venue
 from tests.contract import cards_of_failures, cards_of_news, cards_of_orders
-from tests.contract.bench import has_testnet_key, on_paper, on_testnet
+from tests.contract.bench import Amounts, has_testnet_key, on_paper, on_testnet
 from tests.contract.cards import CARDS, Card
 
 DECKS = (cards_of_orders, cards_of_news, cards_of_failures)
@@ -33,9 +34,10 @@ async def test_spot_by_rest(card: Card) -> None:
         await card.play(bench)
 
 
+@pytest.mark.parametrize("amounts", ["number", "string"])
 @pytest.mark.parametrize("card", of(Venue.ALPHA), ids=str)
-async def test_alpha(card: Card) -> None:
-    async with on_paper(Venue.ALPHA) as bench:
+async def test_alpha(card: Card, amounts: Amounts) -> None:
+    async with on_paper(Venue.ALPHA, amounts=amounts, amounts_as=amounts) as bench:
         await card.play(bench)
 
 
