@@ -37,6 +37,7 @@ MOST_UNMATCHED = 1_000
 MOST_HELD_BACK = 1_000  # pushes of one user while a sweep runs after its stream came up
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
+TESTED_AGAIN = "not_permitted"  # the reason of a stop that may pass by itself (binance-spot 10.2)
 
 _log = log.get("keeper")
 
@@ -121,6 +122,7 @@ class Keeper:
                 pause = FIRST_PAUSE if read else min(LONGEST_PAUSE, pause * 2)
             else:
                 session.sweep_now.clear()
+                await self._test_again(session)
             session.swept.set()
             try:
                 async with asyncio.timeout(wait):
@@ -128,6 +130,27 @@ class Keeper:
                     asked = True
             except TimeoutError:
                 asked = False
+
+    async def _test_again(self, session: Session) -> None:
+        """A key that is not permitted may be once more: it may have been trouble of the venue's (10.2).
+
+        Seldom, and more seldom each time: most such keys need a person.
+        """
+        now = self._clock.monotonic()
+        if session.reason_code != TESTED_AGAIN or now < session.test_again.at:
+            return
+        first = session.test_again.at == 0.0
+        session.test_again = session.test_again.after(now)
+        if first:
+            return  # it has only just been refused
+        try:
+            await session.account.at(Priority.SWEEP).balances()
+        except VenueError as error:
+            _log.info("still not permitted", user=session.user_id, venue=session.venue, error=str(error))
+            return
+        reason = "the venue accepts the credential again: open orders and history are being read"
+        await self._sessions.set_state(session, UserState.SETTLING, "settling", reason)
+        session.sweep_now.set()
 
     async def _sweep_once(self, session: Session) -> bool:
         """Read the account; what came of it is the session's state. False: try again soon."""

@@ -33,9 +33,23 @@ BALANCES_AT_MOST_EVERY = 1.0
 # Stopped for what was seen, not for the credential: no placement, and all care for what is there.
 LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order", "self_match"})
 
+TEST_AGAIN_SECONDS = 600.0  # after a credential was refused, then twice as long each time
+LONGEST_TEST_AGAIN = 6 * 3_600.0
+
 SessionKey = tuple[Venue, UserId]
 T = TypeVar("T")
 _log = log.get("sessions")
+
+
+class TestAgain(NamedTuple):
+    """When a refused credential is tried next, by the monotonic clock; 0: not planned yet."""
+
+    at: float = 0.0
+    pause: float = TEST_AGAIN_SECONDS
+
+    def after(self, now: float) -> "TestAgain":
+        """The one after this."""
+        return TestAgain(now + self.pause, min(LONGEST_TEST_AGAIN, self.pause * 2))
 
 
 @dataclass
@@ -56,6 +70,7 @@ class Session:
     held_back: list[StreamNews] | None = field(default_factory=list)
     in_known_world: bool = False  # since its stream last came or went (worlds.py)
     tried: bool = False  # the credential was accepted at least once
+    test_again: TestAgain = field(default_factory=TestAgain)
     _fees: dict[str, tuple[float, FeeRates]] = field(default_factory=dict)
     _order_limits: dict[str, tuple[float, Mapping[str, Decimal]]] = field(default_factory=dict)
     _balances: "Funds | None" = None

@@ -139,3 +139,53 @@ async def test_what_was_bought_before_the_cancel_that_renamed_the_order_is_count
         ended = desk.order(order)
         assert ended.settled
         assert ended.working.filled_quantity == bought.executed > 0
+
+
+@virtual
+async def test_a_key_that_is_not_permitted_is_tried_again_seldom_and_trades_on_when_it_is_10_2(
+    tmp_path: Path,
+) -> None:
+    line = line_of(Venue.SPOT)
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.open_user()
+        order = await desk.place()
+        line.control("POST", "faults", kind="business_error", venue="spot", code="-2015", user_id="1")
+        await desk.sleep(30)
+        assert (desk.session().state, desk.session().reason_code) == (UserState.STOPPED, "not_permitted")
+        asked = len(asked_of_user(line))
+        await desk.sleep(550)
+        assert len(asked_of_user(line)) == asked
+        await desk.sleep(80)
+        assert len(asked_of_user(line)) == asked + 1
+        await desk.sleep(1_100)
+        assert len(asked_of_user(line)) == asked + 1, "then 20 minutes later"
+        await desk.sleep(120)
+        assert len(asked_of_user(line)) == asked + 2
+        assert desk.session().state is UserState.STOPPED
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.sleep(60)
+        assert desk.session().state is UserState.STOPPED, "a restart is no reason to think better of it"
+        line.control("DELETE", "faults")
+        await desk.sleep(650)
+        assert desk.session().state is UserState.READY
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
+        await desk.becomes(order, OrderState.CANCELED)
+        assert (await desk.place()).state is OrderState.WORKING
+
+
+def asked_of_user(line: PaperLine) -> list[Request]:
+    """What was asked with a key."""
+    return [request for request in line.asked if "x-mbx-apikey" in request.headers]
+
+
+@virtual
+async def test_a_session_that_has_ended_is_not_tried_again(tmp_path: Path) -> None:
+    line = line_of(Venue.ALPHA)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line, beat=60.0) as desk:
+        await desk.open_user()
+        line.control("POST", "faults", kind="business_error", venue="alpha", code="100002001", user_id="1")
+        await desk.sleep(90)
+        assert (desk.session().state, desk.session().reason_code) == (UserState.STOPPED, "auth_expired")
+        line.control("DELETE", "faults")
+        await desk.sleep(1_000)
+        assert desk.session().state is UserState.STOPPED
