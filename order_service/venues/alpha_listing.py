@@ -69,6 +69,10 @@ class AlphaListing:
         self._parsed[symbol] = (row, found)
         return found
 
+    def doubt(self) -> None:
+        """An order was denied by the rules (see the port)."""
+        self._symbols.doubt()
+
     async def _if_any(self, read: Callable[[], Awaitable[_Withdrawn]]) -> _Withdrawn | None:
         """None while the list has never been read; then whoever asks does not wait for the next try."""
         if self._clock.monotonic() < self._read_again_at:

@@ -133,7 +133,7 @@ class AlphaVenue:
 
     def doubt_rules(self, symbol: str) -> None:
         """An order was denied by them (see the port)."""
-        self._symbols.doubt()
+        self._listing.doubt()
 
     async def last_price(self, symbol: str) -> Decimal:
         """Price of the last trade."""

@@ -46,6 +46,8 @@ class Bench:
         self.port = port
         self.symbol = symbol
         self.paper = paper
+        # Does the venue find a cancelled order by the id it had before? None: no document tells (spot 3.4).
+        self.finds_renamed: bool | None = None
         self._transport = transport
         self._streams: list[asyncio.Task[None]] = []
         self.credential: tuple[str, dict[str, str]] | None = None  # a real venue's, kind and fields
@@ -201,6 +203,7 @@ async def on_paper(
         )
         transport = binance.paper_transport(services, CLOCK)
         bench = Bench(binance.paper_venues(services, transport, CLOCK)[venue], transport, symbol, paper)
+        bench.finds_renamed = config.spot.cancelled_found_by_old_id
         try:
             yield bench
         finally:

@@ -250,7 +250,11 @@ async def a_cancelled_sell(bench: Bench) -> None:
     assert (await found(account, order)).status is LegStatus.FILLED
 
 
-@card(30, "Both legs are found by our ids, also after a cancel has renamed them", spot="3.4")
+@card(
+    30,
+    "Both legs are found by our ids; after a cancel, perhaps no more by these, and yet by the venue's",
+    spot="3.4",
+)
 async def found_by_our_ids(bench: Bench) -> None:
     account = await bench.account()
     order = await bench.oto()
@@ -259,6 +263,17 @@ async def found_by_our_ids(bench: Bench) -> None:
         told = await found(account, order, role)
         assert (told.venue_order_id, told.client_id) == (one.venue_order_id, order.leg(role).client_id)
     await account.cancel(order, LegRole.WORKING)
+    known = with_ids(order, placed)
+    for role, one in zip(ROLES, placed.legs, strict=True):
+        ended = await becomes(account, known, role, LegStatus.CANCELED, LegStatus.EXPIRED)
+        by_our_id = await account.look_up(order, role)
+        if bench.finds_renamed is not None:
+            assert (by_our_id is not None) == bench.finds_renamed
+        for told in (ended, by_our_id or ended):
+            assert (told.venue_order_id, told.status) == (one.venue_order_id, ended.status)
+    history = await account.order_history(bench.symbol, order.submitted_at - timedelta(seconds=5))
+    names = {one.venue_order_id: one.client_id for one in history}
+    assert names[placed.legs[0].venue_order_id] == f"o{order.order_id}c"
 
 
 @card(31, "Of an order that was never placed the venue says that it has none", spot="10.2")

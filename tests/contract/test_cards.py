@@ -34,6 +34,13 @@ async def test_spot_by_rest(card: Card) -> None:
         await card.play(bench)
 
 
+@pytest.mark.parametrize("connections", [0, 4])
+async def test_spot_where_a_cancelled_order_is_not_found_by_its_old_id(connections: int) -> None:
+    """The other side of what no document tells (spot 3.4)."""
+    async with on_paper(Venue.SPOT, connections=connections, cancelled_found_by_old_id="false") as bench:
+        await CARDS[30].play(bench)
+
+
 @pytest.mark.parametrize("amounts", ["number", "string"])
 @pytest.mark.parametrize("card", of(Venue.ALPHA), ids=str)
 async def test_alpha(card: Card, amounts: Amounts) -> None:

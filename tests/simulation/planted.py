@@ -353,7 +353,7 @@ PLANTED: tuple[Planted, ...] = (
         "failed queries mean rejected",
         _failed_queries_mean_rejected,
         ("I12", "I3", "I7", "I8", "I9"),
-        (337, "harsh"),
+        (14, "harsh"),
     ),
     Planted(
         "a failed query counts as not found",
