@@ -189,3 +189,51 @@ async def test_a_session_that_has_ended_is_not_tried_again(tmp_path: Path) -> No
         line.control("DELETE", "faults")
         await desk.sleep(1_000)
         assert desk.session().state is UserState.STOPPED
+
+
+@virtual
+@pytest.mark.parametrize("means", ["created", "updated"])
+async def test_alpha_orders_are_found_whichever_time_its_history_goes_by_6(
+    tmp_path: Path, means: str
+) -> None:
+    """It is not documented whether startTime and endTime are of the creation or of the last change."""
+    line = line_of(Venue.ALPHA, history_time=means)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line) as desk:
+        await desk.open_user()
+        since = desk.clock.now()
+        order = await desk.becomes(await desk.place(), OrderState.WORKING)
+    await asyncio.sleep(600)
+    line.world.exchange.cancel_all(line.state.accounts.owner("alpha/1"))
+    await asyncio.sleep(600)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line) as desk:
+        account = desk.session().account
+        for role in LegRole:
+            told = await account.look_up(order, role)
+            assert told is not None
+            assert told.status is LegStatus.CANCELED
+        history = await account.order_history(desk.symbol, since)
+        assert {one.venue_order_id for one in history} >= {leg.venue_order_id for leg in order.legs}
+        assert (await desk.becomes(order, OrderState.CANCELED)).settled
+        assert desk.session().state is UserState.READY
+
+
+@virtual
+@pytest.mark.parametrize("means", ["created", "updated"])
+async def test_alpha_trades_of_an_order_that_filled_much_later_are_counted_6(
+    tmp_path: Path, means: str
+) -> None:
+    line = line_of(Venue.ALPHA, history_time=means)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line) as desk:
+        await desk.open_user()
+        order = await desk.becomes(await desk.place(), OrderState.WORKING)
+    await asyncio.sleep(600)
+    line.control("POST", "price", symbol=desk.symbol, price="43")
+    await asyncio.sleep(5)
+    line.control("POST", "price", symbol=desk.symbol, price="53")
+    await asyncio.sleep(600)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line) as desk:
+        done = await desk.becomes(order, OrderState.COMPLETED)
+        await desk.sleep(10)
+        done = desk.order(order)
+        assert done.settled
+        assert done.working.filled_quantity == order.working.quantity
