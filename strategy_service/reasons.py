@@ -191,7 +191,7 @@ ADVICE: dict[Reason, Advice] = {
     ),
     Reason.NOT_PERMITTED: Advice(
         "the key may not trade, or not from this address",
-        "change its permissions at the venue, then otopilot users add",
+        "change its permissions at the venue, then otopilot users add; seldom, it is tried again by itself",
     ),
     Reason.AMOUNT_TOO_SMALL: Advice(
         "one round is below the smallest order the venue takes",
