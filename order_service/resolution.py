@@ -180,10 +180,13 @@ class Resolution:
 
     async def _nothing_to_cancel(self, session: Session, order: Order) -> bool:
         """Does a cancel of the working leg find nothing?"""
+        sent = False
 
         def doubted() -> bool:  # heard of while we looked or waited for the budget, nobody wishes it gone
+            nonlocal sent
             latest = self._manager.books.order(order.order_id)
-            return latest is not None and latest.state is OrderState.IN_DOUBT
+            sent = latest is not None and latest.state is OrderState.IN_DOUBT
+            return sent
 
         if not doubted():
             return False
@@ -196,7 +199,8 @@ class Resolution:
         except VenueSilent:
             self.cancel_unanswered(order.order_id)
             raise
-        await self.was_open(order, LegRole.WORKING)
+        if sent:
+            await self.was_open(order, LegRole.WORKING)
         return False
 
     def _ours(self, order: Order, facts: list[VenueOrder]) -> list[_Seen]:
