@@ -12,9 +12,20 @@ from paper_exchange.config import Instrument
 from paper_exchange.engine import Engine
 from paper_exchange.filters import check_notional, check_order, check_price, check_quantity
 from paper_exchange.market import Market
-from paper_exchange.model import Account, NewList, NewOrder, Order, Refusal, Refused, VenueName
+from paper_exchange.model import (
+    MARKET_KINDS,
+    STOP_KINDS,
+    Account,
+    NewList,
+    NewOrder,
+    Order,
+    Refusal,
+    Refused,
+    VenueName,
+)
 from paper_exchange.numbers import ZERO, product
 from paper_exchange.state import State
+from paper_exchange.stops import is_reached
 
 
 class Admission:
@@ -38,7 +49,7 @@ class Admission:
         """A single order, apart from its funds, which are locked as it is entered."""
         market = self.market(terms.symbol, account.venue)
         self._check_leg(market, account, terms)
-        self._check_counts(market.instrument, account, orders=1, lists=0)
+        self._check_counts(market.instrument, account, terms)
         self._check_position(market.instrument, account, terms)
 
     def check_list(self, account: Account, terms: NewList) -> None:
@@ -52,7 +63,7 @@ class Admission:
         if terms.working.client_id and terms.working.client_id == terms.pending.client_id:
             raise Refused(Refusal.DUPLICATE_CLIENT_ID)
         self._check_list_id(account, terms.client_id)
-        self._check_counts(instrument, account, orders=2, lists=1)
+        self._check_counts(instrument, account, terms.working, terms.pending)
         self._check_position(instrument, account, terms.working, terms.pending)
         self._check_reserve(account, instrument, terms)
 
@@ -68,7 +79,7 @@ class Admission:
         if len(order.amendments) >= instrument.max_num_order_amends:
             raise Refused(Refusal.MAX_NUM_ORDER_AMENDS)
         check_quantity(instrument, quantity)
-        if order.kind != "MARKET":
+        if order.kind not in MARKET_KINDS:
             check_notional(instrument, order.price, quantity)
         if self._conditions.trading_status(order.symbol) not in ("TRADING", "CANCEL_ONLY"):
             raise Refused(Refusal.NOT_TRADING)
@@ -86,13 +97,15 @@ class Admission:
         self._check_client_id(account, terms.client_id)
         if terms.kind == "LIMIT_MAKER" and self._engine.would_match(terms.symbol, terms.side, terms.price):
             raise Refused(Refusal.WOULD_MATCH)
+        if terms.kind in STOP_KINDS and is_reached(terms, market.last_price):
+            raise Refused(Refusal.WOULD_TRIGGER)
 
     def _check_pending(self, market: Market, account: Account, terms: NewOrder) -> None:
         banded = self._state.settings(terms.symbol).percent_price_on_pending
         reference = market.percent_reference(self._state.now_ms) if banded else None
         if terms.quantity:
             check_order(market.instrument, terms, reference)
-        elif terms.kind != "MARKET":
+        elif terms.kind not in MARKET_KINDS:
             check_price(market.instrument, terms.price, reference)
         self._check_assets(market.instrument, terms)
         self._check_client_id(account, terms.client_id)
@@ -128,12 +141,17 @@ class Admission:
         if client_id and any(found.client_id == client_id for found in open_lists):
             raise Refused(Refusal.DUPLICATE_CLIENT_ID)
 
-    def _check_counts(self, instrument: Instrument, account: Account, *, orders: int, lists: int) -> None:
+    def _check_counts(self, instrument: Instrument, account: Account, *legs: NewOrder) -> None:
+        orders, lists = len(legs), len(legs) - 1
         standing = [o for o in self._state.open[account.key].values() if o.symbol == instrument.symbol]
         if len(standing) + orders > instrument.max_num_orders:
             raise Refused(Refusal.MAX_NUM_ORDERS)
         if instrument.venue == "alpha":
             return
+        if any(leg.kind in STOP_KINDS for leg in legs):
+            kinds = [order.kind for order in standing] + [leg.kind for leg in legs]
+            if sum(kind in STOP_KINDS for kind in kinds) > instrument.max_num_algo_orders:
+                raise Refused(Refusal.MAX_NUM_ALGO_ORDERS)
         open_lists = {order.list_id for order in standing if order.list_id is not None}
         if lists and len(open_lists) + lists > instrument.max_num_order_lists:
             raise Refused(Refusal.MAX_NUM_ORDER_LISTS)

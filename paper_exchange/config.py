@@ -108,6 +108,8 @@ class Instrument(Strict):
     percent_up: Positive
     max_num_orders: Annotated[int, Field(gt=0)] = 200
     max_num_order_lists: Annotated[int, Field(gt=0)] = 20
+    max_num_algo_orders: Annotated[int, Field(gt=0)] = 5
+    iceberg_parts: Annotated[int, Field(gt=0)] = 100
     max_num_order_amends: Annotated[int, Field(ge=0)] = 10
     max_position: Positive | None = None
     permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)

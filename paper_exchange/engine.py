@@ -10,12 +10,14 @@ from decimal import Decimal
 from paper_exchange import self_trade
 from paper_exchange.accounts import free_of, unlock
 from paper_exchange.config import Instrument
-from paper_exchange.filters import check_notional, check_price, check_quantity
+from paper_exchange.filters import check_iceberg, check_notional, check_price, check_quantity
 from paper_exchange.market import Market
 from paper_exchange.match_faults import MatchFaults
 from paper_exchange.matching import Quote, crosses, opposite
 from paper_exchange.model import (
+    MARKET_KINDS,
     OPEN,
+    STOP_KINDS,
     Amendment,
     BookEvent,
     Execution,
@@ -37,6 +39,7 @@ from paper_exchange.order_lists import (
 from paper_exchange.price_range import OUT_OF_RANGE, Band, band_of
 from paper_exchange.settlement import Settlement
 from paper_exchange.state import State
+from paper_exchange.stops import Stops, is_reached
 from paper_exchange.tape import Match, aggregate
 
 ENDING: dict[Status, Execution] = {
@@ -49,17 +52,20 @@ ENDING: dict[Status, Execution] = {
 REJECTIONS = {
     Refusal.INSUFFICIENT_BALANCE: "INSUFFICIENT_BALANCES",
     Refusal.WOULD_MATCH: "WOULD_MATCH_IMMEDIATELY",
+    Refusal.WOULD_TRIGGER: "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",
 }
 
 
 class Engine:
-    """Owns the releases that are due once the step at hand is over."""
+    """Owns the stops, and the releases that are due once the step at hand is over."""
 
     def __init__(self, state: State, faults: MatchFaults) -> None:
         self._state = state
         self._faults = faults
         self.settlement = Settlement(state)
         self._releases: deque[OrderList] = deque()
+        self.stops = Stops()
+        self._triggered: deque[Order] = deque()
 
     # Time.
 
@@ -99,7 +105,7 @@ class Engine:
         if order.status in OPEN:
             if stopped:
                 self.end(order, Status.EXPIRED, OUT_OF_RANGE)
-            elif order.kind == "MARKET":
+            elif order.kind in MARKET_KINDS:
                 self.end(order, Status.EXPIRED, "INSUFFICIENT_LIQUIDITY")
             elif order.time_in_force == "IOC":
                 self.end(order, Status.EXPIRED, "UNFILLED_IOC_QUANTITY_EXPIRED")
@@ -111,7 +117,7 @@ class Engine:
 
     def rest(self, order: Order) -> None:
         """Put what is open of an order on the book, at its place in time."""
-        quote = Quote(order.side, order.price, order.open_quantity, order.priority or 0, order)
+        quote = Quote(order.side, order.price, order.shown_quantity, order.priority or 0, order)
         self._state.markets[order.symbol].book.add(quote)
 
     def amend(self, order: Order, quantity: Decimal, client_id: str) -> None:
@@ -130,7 +136,7 @@ class Engine:
             order.locked = needed
             state.touch_account(account, asset)
         if order.priority is not None and order.open_quantity:
-            market.book.shrink_order(order, order.open_quantity)
+            market.book.shrink_order(order, order.shown_quantity)
             state.touch_market(market)
             state.announce(BookEvent(order.symbol, state.now_ms))
         state.announce_order(order, "REPLACED")
@@ -230,6 +236,9 @@ class Engine:
         if maker.order is not None:
             self.settlement.settle(market, maker.order, match, maker=True, counter=taker)
         market.book.take(maker, quantity)
+        if maker.order is not None and maker.quantity <= 0 and maker.order.open_quantity:
+            maker.order.priority = self._next_priority()  # an iceberg's next part stands behind the others
+            self.rest(maker.order)
         for order in (taker, maker.order):
             if order is not None:
                 self._after_trade(order)
@@ -241,6 +250,7 @@ class Engine:
             return
         for trade in aggregate(matches, market.record, taker_side, self._state.now_ms):
             self._state.add_trade(market, trade)
+        self._triggered.extend(self.stops.take(market))
 
     # Ends and lists.
 
@@ -305,14 +315,36 @@ class Engine:
             self._state.touch_account(account, base)
 
     def take_releases(self) -> list[Order]:
-        """Release what is due; the orders that now want to become matchable."""
+        """Release and trigger what is due; the orders that now want to become matchable."""
         released = []
         while self._releases:
             order_list = self._releases.popleft()
             pending = self._release(order_list)
             if pending is not None:
                 released.append(pending)
+        while self._triggered:
+            if self._trigger(order := self._triggered.popleft()):
+                released.append(order)
         return released
+
+    def _trigger(self, order: Order) -> bool:
+        """A stop is reached: the order works from now on. One that buys at the market needs the funds for
+        what that asks now; False: it has ended instead."""
+        if order.status not in OPEN:
+            return False
+        order.working_ms = self._state.now_ms
+        if order.kind in MARKET_KINDS:
+            asset, _ = self.settlement.funds_of(order)
+            unlock(self._state.accounts.owner(order.account), asset, order.locked)
+            order.locked = ZERO
+            try:
+                order.price = self.market_price(order.symbol, order.side, order.open_quantity)
+                self.settlement.lock_funds(order)
+            except Refused:
+                self.end(order, Status.EXPIRED, "REJECTED")
+                return False
+        self._state.announce_order(order, "NEW")
+        return True
 
     def _release(self, order_list: OrderList) -> Order | None:
         state = self._state
@@ -343,7 +375,7 @@ class Engine:
             else:
                 self.end(pending, Status.EXPIRED, "REJECTED")
             return None
-        pending.working_ms = state.now_ms
+        pending.working_ms = None if pending.kind in STOP_KINDS else state.now_ms
         state.touch_list(order_list)
         state.touch_order(pending)
         state.announce_order(pending, "NEW")
@@ -353,6 +385,13 @@ class Engine:
         """What can still refuse a pending leg at its release, funds apart (binance-spot 4.4, row 10);
         `reference` is what its price is measured from again."""
         check_quantity(instrument, pending.quantity)
+        last = self._state.markets[pending.symbol].last_price
+        if pending.kind in STOP_KINDS and is_reached(pending, last):
+            raise Refused(Refusal.WOULD_TRIGGER)
+        if pending.iceberg:
+            check_iceberg(instrument, pending.quantity, pending.iceberg)
+        if pending.kind in MARKET_KINDS and pending.kind != "MARKET":
+            return  # priced as it is triggered
         if pending.kind == "MARKET":
             pending.price = self.market_price(pending.symbol, pending.side, pending.quantity)
             return

@@ -238,7 +238,7 @@ class Exchange:
         if order.list_id is not None:
             legs = list(self.state.legs(self.state.lists[order.list_id]))
         for leg in legs:
-            if leg.status not in (Status.NEW, Status.PARTIALLY_FILLED):
+            if leg.waits or leg.status not in (Status.NEW, Status.PARTIALLY_FILLED):
                 continue
             if quantity := self._match_faults.fill_before_cancel(leg):
                 self._engine.trade_with_house(leg, quantity)
@@ -286,7 +286,10 @@ class Exchange:
     # Arrival at the book.
 
     def _enter(self, order: Order) -> None:
-        """Send an accepted order on its way; without a delay it arrives within the same step."""
+        """Send an accepted order on its way; without a delay it arrives within the same step. One that
+        waits for its stop is sent once that is reached."""
+        if order.waits:
+            return self._engine.stops.add(order)
         least, most = self.state.settings(order.symbol).fill_delay_seconds
         delay_ms = self.state.rng.randint(int(least * 1000), int(most * 1000))
         order.active_at_ms = self.state.now_ms + delay_ms
@@ -295,6 +298,7 @@ class Exchange:
         else:
             heapq.heappush(self._arrivals, (order.active_at_ms, order.order_id))
             self.state.touch_order(order)
+        return None
 
     def _settle_releases(self) -> None:
         while released := self._engine.take_releases():
@@ -332,6 +336,8 @@ class Exchange:
             for order in orders.values():
                 if order.priority is not None:
                     resting.append(order)
+                elif order.waits:
+                    self._engine.stops.add(order)
                 elif order.status is not Status.PENDING and order.active_at_ms is not None:
                     heapq.heappush(self._arrivals, (order.active_at_ms, order.order_id))
         for order in sorted(resting, key=lambda o: o.priority or 0):

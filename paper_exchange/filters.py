@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from paper_exchange.config import Instrument
-from paper_exchange.model import NewOrder, Refusal, Refused
+from paper_exchange.model import MARKET_KINDS, STOP_KINDS, NewOrder, Refusal, Refused
 from paper_exchange.numbers import is_multiple, product
 
 
@@ -36,9 +36,22 @@ def check_notional(instrument: Instrument, price: Decimal, quantity: Decimal) ->
         raise Refused(Refusal.MAX_NOTIONAL)
 
 
+def check_iceberg(instrument: Instrument, quantity: Decimal, iceberg: Decimal) -> None:
+    """LOT_SIZE of the part that is shown, and ICEBERG_PARTS."""
+    if iceberg > quantity:
+        raise Refused(Refusal.ICEBERG_EXCEEDS)
+    check_quantity(instrument, iceberg)
+    if product(iceberg, Decimal(instrument.iceberg_parts)) < quantity:
+        raise Refused(Refusal.ICEBERG_PARTS)
+
+
 def check_order(instrument: Instrument, order: NewOrder, reference: Decimal | None) -> None:
     """All filters that need no account; raises Refused with the first that fails."""
-    if order.kind == "MARKET":
+    if order.kind in STOP_KINDS:
+        check_price(instrument, order.stop_price, None)
+    if order.iceberg:
+        check_iceberg(instrument, order.quantity, order.iceberg)
+    if order.kind in MARKET_KINDS:
         return check_quantity(instrument, order.quantity)
     check_price(instrument, order.price, reference)
     check_quantity(instrument, order.quantity)

@@ -15,13 +15,18 @@ from paper_exchange.numbers import EXACT, ZERO, product
 
 
 class Quote(msgspec.Struct, eq=False):
-    """What rests on the book; `order` is None for the house."""
+    """What the book shows of something that rests; `order` is None for the house."""
 
     side: Side
     price: Decimal
     quantity: Decimal
     priority: int
     order: Order | None = None
+
+    @property
+    def takeable(self) -> Decimal:
+        """How much a taker finds here, an iceberg's hidden part included."""
+        return self.quantity if self.order is None else self.order.open_quantity
 
 
 def opposite(side: Side) -> Side:
@@ -93,7 +98,7 @@ class Book:
         for quote in self._sides[opposite(side)]:
             if not crosses(side, limit, quote.price):
                 break
-            total += quote.quantity
+            total += quote.takeable
         return total
 
     def price_to_take(self, side: Side, quantity: Decimal) -> Decimal | None:
@@ -101,7 +106,7 @@ class Book:
         worst = None
         for quote in self._sides[opposite(side)]:
             worst = quote.price
-            quantity -= quote.quantity
+            quantity -= quote.takeable
             if quantity <= 0:
                 break
         return worst
@@ -112,9 +117,9 @@ class Book:
         total, last = ZERO, None
         for level in self._sides[opposite(side)]:
             last = level.price
-            if (worth := product(level.price, level.quantity)) >= quote:
+            if (worth := product(level.price, level.takeable)) >= quote:
                 break
-            total += level.quantity
+            total += level.takeable
             quote -= worth
         return None if last is None else total + EXACT.divide(quote, last)
 

@@ -15,7 +15,11 @@ VenueName = Literal["alpha", "spot"]
 Side = Literal["BUY", "SELL"]
 ListKind = Literal["OTO", "OPO"]
 Leg = Literal["working", "pending"]
-OrderKind = Literal["LIMIT", "LIMIT_MAKER", "MARKET"]
+OrderKind = Literal[
+    "LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"
+]
+MARKET_KINDS: tuple[OrderKind, ...] = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
+STOP_KINDS: tuple[OrderKind, ...] = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 Execution = Literal["NEW", "TRADE", "CANCELED", "REPLACED", "EXPIRED", "REJECTED", "TRADE_PREVENTION"]
 StpMode = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
@@ -65,6 +69,10 @@ class Refusal(StrEnum):
     AMEND_UPWARD = "amend_upward"
     AMEND_OF_NOTHING = "amend_of_nothing"
     MAX_NUM_ORDER_AMENDS = "max_num_order_amends"
+    WOULD_TRIGGER = "would_trigger"
+    MAX_NUM_ALGO_ORDERS = "max_num_algo_orders"
+    ICEBERG_PARTS = "iceberg_parts"
+    ICEBERG_EXCEEDS = "iceberg_exceeds"
 
 
 class Refused(Exception):
@@ -129,7 +137,8 @@ class Amendment(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct):
     """An accepted order. `priority` is its place in the time queue once it is matchable.
 
-    A MARKET order's price is the worst it may trade at, fixed when it is accepted or released.
+    A MARKET order's price is the worst it may trade at, fixed when it is accepted, released or triggered.
+    `iceberg` is how much of it the book shows at once. `working_ms` is none while it waits for its stop.
     `expiry_reason` is also why it was REJECTED.
     """
 
@@ -162,10 +171,22 @@ class Order(msgspec.Struct):
     quote_wanted: Decimal = Decimal(0)
     prevented_matches: tuple[PreventedMatch, ...] = ()
     amendments: tuple[Amendment, ...] = ()
+    stop_price: Decimal = Decimal(0)
+    iceberg: Decimal = Decimal(0)
 
     @property
     def open_quantity(self) -> Decimal:
         return self.quantity - self.executed - self.prevented
+
+    @property
+    def shown_quantity(self) -> Decimal:
+        """What of it stands on the book."""
+        return min(self.open_quantity, self.iceberg) if self.iceberg else self.open_quantity
+
+    @property
+    def waits(self) -> bool:
+        """Accepted, and its stop has not been reached."""
+        return self.kind in STOP_KINDS and self.status is Status.NEW and self.working_ms is None
 
 
 class OrderList(msgspec.Struct):
@@ -222,6 +243,8 @@ class NewOrder(msgspec.Struct, frozen=True):
     stp: StpMode = "NONE"
     strategy: dict[str, int] = {}
     quote_wanted: Decimal = Decimal(0)
+    stop_price: Decimal = Decimal(0)
+    iceberg: Decimal = Decimal(0)
 
 
 class NewList(msgspec.Struct, frozen=True):

@@ -9,7 +9,17 @@ import msgspec
 
 from paper_exchange.admission import Admission
 from paper_exchange.engine import Engine
-from paper_exchange.model import Account, NewList, NewOrder, Order, OrderList, Refusal, Refused, Status
+from paper_exchange.model import (
+    STOP_KINDS,
+    Account,
+    NewList,
+    NewOrder,
+    Order,
+    OrderList,
+    Refusal,
+    Refused,
+    Status,
+)
 from paper_exchange.numbers import floor_to
 from paper_exchange.state import State
 
@@ -60,9 +70,11 @@ class Records:
             kind=terms.kind,
             time_in_force=terms.time_in_force,
             stp=terms.stp,
-            working_ms=now if status is Status.NEW else None,
+            working_ms=now if status is Status.NEW and terms.kind not in STOP_KINDS else None,
             strategy=dict(terms.strategy),
             quote_wanted=terms.quote_wanted,
+            stop_price=terms.stop_price,
+            iceberg=terms.iceberg,
         )
 
     def new_list(self, account: Account, terms: NewList) -> PlacedList:

@@ -53,6 +53,10 @@ REFUSALS: dict[Refusal, tuple[int, str]] = {
     Refusal.AMEND_UPWARD: (-2038, "Order amend (quantity increase) is not supported."),
     Refusal.AMEND_OF_NOTHING: (-2038, "The requested action would change no state; rejecting"),
     Refusal.MAX_NUM_ORDER_AMENDS: (-2038, "Filter failure: MAX_NUM_ORDER_AMENDS"),
+    Refusal.WOULD_TRIGGER: (-2010, "Order would trigger immediately."),
+    Refusal.MAX_NUM_ALGO_ORDERS: (-2010, "Filter failure: MAX_NUM_ALGO_ORDERS"),
+    Refusal.ICEBERG_PARTS: (-1013, "Filter failure: ICEBERG_PARTS"),
+    Refusal.ICEBERG_EXCEEDS: (-2010, "IcebergQty exceeds QTY."),
     Refusal.NO_LIQUIDITY: (-2010, "Order book liquidity is less than symbol minimum quantity."),
 }
 

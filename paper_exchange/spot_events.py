@@ -7,7 +7,16 @@ of the balances comes last.
 from collections.abc import Mapping
 
 from paper_exchange.market import Market
-from paper_exchange.model import Account, BalanceEvent, Event, Execution, ListEvent, OrderEvent, Status
+from paper_exchange.model import (
+    MARKET_KINDS,
+    Account,
+    BalanceEvent,
+    Event,
+    Execution,
+    ListEvent,
+    OrderEvent,
+    Status,
+)
 from paper_exchange.numbers import ZERO, padded
 from paper_exchange.spot_reports import list_id, original_id, status_text
 from paper_exchange.spot_wire import Ms, Row, price, quantity
@@ -75,7 +84,7 @@ def rows_of(event: Event, account: Account, markets: Mapping[str, Market]) -> li
 def execution_report(event: OrderEvent, market: Market) -> Row:
     order, fill, instrument = event.order, event.fill, market.instrument
     nothing_of_base, nothing_of_quote = quantity(instrument, ZERO), price(instrument, ZERO)
-    is_taker_only = order.kind == "MARKET" and event.execution != "NEW"
+    is_taker_only = order.kind in MARKET_KINDS and event.execution != "NEW"
     report: Row = {
         "e": "executionReport",
         "E": Ms(event.time_ms),
@@ -85,9 +94,9 @@ def execution_report(event: OrderEvent, market: Market) -> Row:
         "o": order.kind,
         "f": order.time_in_force,
         "q": quantity(instrument, order.quantity),
-        "p": price(instrument, ZERO if order.kind == "MARKET" else order.price),
-        "P": nothing_of_quote,
-        "F": nothing_of_base,
+        "p": price(instrument, ZERO if order.kind in MARKET_KINDS else order.price),
+        "P": price(instrument, order.stop_price),
+        "F": quantity(instrument, order.iceberg),
         "g": list_id(order),
         "C": _old_id(event),
         "x": event.execution,
@@ -106,7 +115,7 @@ def execution_report(event: OrderEvent, market: Market) -> Row:
         report["v"] = event.prevention.prevented_id
     report |= {
         "I": event.event_id,
-        "w": order.status in ON_BOOK and not is_taker_only,
+        "w": order.status in ON_BOOK and not is_taker_only and not order.waits,
         "m": fill.maker if fill else False,
         "M": fill is not None,
         "O": Ms(order.created_ms),

@@ -10,6 +10,7 @@ from paper_exchange.config import Instrument, SpotSettings
 from paper_exchange.exchange import Exchange
 from paper_exchange.numbers import ZERO, text
 from paper_exchange.spot_errors import SpotError, bad_combination, bad_symbol
+from paper_exchange.spot_legs import KINDS
 from paper_exchange.spot_limits import SpotLimits
 from paper_exchange.spot_params import Params
 from paper_exchange.spot_wire import Ms, Row, price, quantity
@@ -84,8 +85,8 @@ class SpotInfo:
             "quoteAssetPrecision": instrument.quote_precision,
             "baseCommissionPrecision": instrument.base_precision,
             "quoteCommissionPrecision": instrument.quote_precision,
-            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-            "icebergAllowed": False,
+            "orderTypes": list(KINDS),
+            "icebergAllowed": True,
             "ocoAllowed": False,
             "otoAllowed": instrument.oto_allowed,
             "opoAllowed": instrument.oto_allowed and instrument.opo_allowed,
@@ -159,7 +160,9 @@ def filters_of(instrument: Instrument) -> list[Row]:
             "applyMaxToMarket": False,
             "avgPriceMins": instrument.avg_price_mins,
         },
+        {"filterType": "ICEBERG_PARTS", "limit": instrument.iceberg_parts},
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": instrument.max_num_orders},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": instrument.max_num_algo_orders},
         {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": instrument.max_num_order_lists},
         {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": instrument.max_num_order_amends},
         *position,

@@ -11,20 +11,22 @@ import msgspec
 
 from paper_exchange.config import Instrument
 from paper_exchange.exchange import Exchange
-from paper_exchange.model import NewOrder, OrderKind, Side, StpMode, TimeInForce
+from paper_exchange.model import (
+    MARKET_KINDS,
+    STOP_KINDS,
+    NewOrder,
+    OrderKind,
+    Side,
+    StpMode,
+    TimeInForce,
+)
 from paper_exchange.numbers import product
 from paper_exchange.spot_errors import SpotError, missing, not_valid
 from paper_exchange.spot_params import Params
 
 Part = Literal["", "working", "pending"]
 
-STOP_TYPES = {
-    "STOP_LOSS": "Stop loss",
-    "STOP_LOSS_LIMIT": "Stop loss limit",
-    "TAKE_PROFIT": "Take profit",
-    "TAKE_PROFIT_LIMIT": "Take profit limit",
-}
-KINDS: dict[str, OrderKind] = {"LIMIT": "LIMIT", "LIMIT_MAKER": "LIMIT_MAKER", "MARKET": "MARKET"}
+KINDS: dict[str, OrderKind] = {kind: kind for kind in get_args(OrderKind)}
 SIDES: dict[str, Side] = {"BUY": "BUY", "SELL": "SELL"}
 FORCES: dict[str, TimeInForce] = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK"}
 PREVENTIONS = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
@@ -43,6 +45,8 @@ class Leg(msgspec.Struct, kw_only=True):
     quantity: tuple[Decimal, int]
     quote_wanted: tuple[Decimal, int]
     price: tuple[Decimal, int]
+    stop: tuple[Decimal, int]
+    iceberg: tuple[Decimal, int]
     client_id: str
     strategy: dict[str, int]
     sized: bool
@@ -64,18 +68,17 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
         return _name(part, plain)
 
     side, kind = params.need(name("side")), params.need(name("type"))
-    if kind not in KINDS and kind not in STOP_TYPES:
+    if kind not in KINDS:
         raise SpotError(-1116, "Invalid orderType.")
     if part == "working" and kind not in ("LIMIT", "LIMIT_MAKER"):
         # The code was measured, the text was not.
         raise SpotError(-1159, "Order type not supported for the working order.")
-    has_price = kind not in ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
+    has_price = kind not in MARKET_KINDS
     has_force = has_price and kind != "LIMIT_MAKER"
     stops = (name("stopPrice"), name("trailingDelta"))
-    if kind in STOP_TYPES:
+    if kind in STOP_KINDS:
         if stops[0] not in params and stops[1] not in params:
             raise missing(stops[0])
-        params.decimal(stops[0])
         params.whole(stops[1])
     else:
         params.forbid(*stops)
@@ -97,27 +100,24 @@ def read_leg(params: Params, part: Part, *, sized: bool = False) -> Leg:
         quantity=params.decimal(name("quantity"), needed=not by_quote and not sized),
         quote_wanted=params.decimal("quoteOrderQty"),
         price=params.decimal(name("price"), needed=has_price and name("pegPriceType") not in params),
+        stop=params.decimal(stops[0]),
+        iceberg=params.decimal(name("icebergQty")),
         client_id=params.client_id(client_id),
         strategy=_read_strategy(params, part),
         sized=sized,
-        refused=_read_refused(params, part, kind),
+        refused=_read_refused(params, part),
     )
 
 
-def _read_refused(params: Params, part: Part, kind: str) -> SpotError | None:
-    """What no symbol here takes: stops, icebergs and pegs; their syntax is checked like any other's."""
-    iceberg, pegs = _name(part, "icebergQty"), ("pegPriceType", "pegOffsetType", "pegOffsetValue")
-    params.decimal(iceberg)
+def _read_refused(params: Params, part: Part) -> SpotError | None:
+    """What no symbol here takes: pegs and trailing stops; their syntax is checked like any other's."""
+    pegs = ("pegPriceType", "pegOffsetType", "pegOffsetValue")
     sent = [peg for peg in pegs if params.text(_name(part, peg))]
     if sent:
         # The venue's text is not documented.
         return SpotError(-1211, "Pegged orders are not supported for this symbol.")
     if _name(part, "trailingDelta") in params:
         return SpotError(-2010, "Trailing stop orders are not supported for this symbol.")
-    if kind in STOP_TYPES:
-        return SpotError(-2010, f"{STOP_TYPES[kind]} orders are not supported for this symbol.")
-    if iceberg in params:
-        return SpotError(-2010, "Iceberg orders are not supported for this symbol.")
     return None
 
 
@@ -153,14 +153,19 @@ class LegReader:
         quantity = _precise(leg.quantity, instrument.base_precision, leg.name("quantity"))
         quote_wanted = _precise(leg.quote_wanted, places, "quoteOrderQty")
         price = _precise(leg.price, places, leg.name("price"))
+        stop = _precise(leg.stop, places, leg.name("stopPrice"))
+        iceberg = _precise(leg.iceberg, instrument.base_precision, leg.name("icebergQty"))
         stp = _stp_of(prevention, instrument)
         if leg.refused is not None:
             raise leg.refused
         self._check_above_zero(leg)
+        if iceberg and leg.force != "GTC":
+            raise SpotError(-1014, "Unsupported order combination.")
         return NewOrder(
             symbol=instrument.symbol,
             side=SIDES[leg.side],
-            price=price,
+            # What a stop at the market needs in funds, until it is triggered.
+            price=stop if leg.kind in STOP_KINDS and leg.kind in MARKET_KINDS else price,
             quantity=quantity,
             client_id=leg.client_id or self._exchange.mint_id(),
             kind=KINDS[leg.kind],
@@ -168,6 +173,8 @@ class LegReader:
             stp=stp,
             strategy=leg.strategy,
             quote_wanted=quote_wanted,
+            stop_price=stop,
+            iceberg=iceberg,
         )
 
     def precise_quantity(self, written: tuple[Decimal, int], instrument: Instrument, name: str) -> Decimal:
@@ -175,7 +182,7 @@ class LegReader:
         return _precise(written, instrument.base_precision, name)
 
     def _check_above_zero(self, leg: Leg) -> None:
-        price = Decimal(1) if leg.kind == "MARKET" else leg.price[0]
+        price = Decimal(1) if leg.kind in MARKET_KINDS else leg.price[0]
         amount = Decimal(1) if leg.sized else leg.quantity[0] or leg.quote_wanted[0]
         if product(price, amount) <= 0:
             raise SpotError(-2010, "Price * QTY is zero or less.")

@@ -5,7 +5,7 @@ that did not expire has no `expiryReason`.
 """
 
 from paper_exchange.config import Instrument
-from paper_exchange.model import Amendment, Fill, Order, OrderList, PreventedMatch, Status
+from paper_exchange.model import MARKET_KINDS, Amendment, Fill, Order, OrderList, PreventedMatch, Status
 from paper_exchange.numbers import ZERO
 from paper_exchange.spot_wire import Ms, Row, price, quantity
 
@@ -69,7 +69,7 @@ def amended(order: Order, instrument: Instrument, now_ms: int) -> Row:
         "orderListId": list_id(order),
         "origClientOrderId": order.amendments[-1].old_client_id,
         "clientOrderId": order.client_id,
-        "price": price(instrument, ZERO if order.kind == "MARKET" else order.price),
+        "price": price(instrument, ZERO if order.kind in MARKET_KINDS else order.price),
         "qty": quantity(instrument, order.quantity),
         "executedQty": quantity(instrument, order.executed),
         "preventedQty": quantity(instrument, order.prevented),
@@ -120,7 +120,6 @@ def queried(order: Order, instrument: Instrument) -> Row:
     """An order as queries tell it."""
     amounts = _amounts(order, instrument)
     quote_wanted = amounts.pop("origQuoteOrderQty")
-    nothing = price(instrument, ZERO)
     row: Row = {
         "symbol": order.symbol,
         "orderId": order.order_id,
@@ -131,8 +130,8 @@ def queried(order: Order, instrument: Instrument) -> Row:
     stp = terms.pop("selfTradePreventionMode")
     row |= amounts | terms
     row |= {
-        "stopPrice": nothing,
-        "icebergQty": quantity(instrument, ZERO),
+        "stopPrice": price(instrument, order.stop_price),
+        "icebergQty": quantity(instrument, order.iceberg),
         "time": Ms(order.created_ms),
         "updateTime": Ms(order.updated_ms),
         "isWorking": order.working_ms is not None,
@@ -168,7 +167,7 @@ def list_row(order_list: OrderList, legs: tuple[Order, Order], now_ms: int) -> R
 
 
 def _amounts(order: Order, instrument: Instrument) -> Row:
-    row: Row = {"price": price(instrument, ZERO if order.kind == "MARKET" else order.price)}
+    row: Row = {"price": price(instrument, ZERO if order.kind in MARKET_KINDS else order.price)}
     if order.quantity:
         row["origQty"] = quantity(instrument, order.quantity)
     return row | {
@@ -190,7 +189,12 @@ def _terms(order: Order) -> Row:
 
 
 def _endings(order: Order, instrument: Instrument) -> Row:
+    """The keys that only some orders have."""
     row: Row = {}
+    if order.stop_price:
+        row["stopPrice"] = price(instrument, order.stop_price)
+    if order.iceberg:
+        row["icebergQty"] = quantity(instrument, order.iceberg)
     if order.prevented:
         row["preventedQuantity"] = quantity(instrument, order.prevented)
     if order.status is Status.EXPIRED and order.expiry_reason:

@@ -81,10 +81,10 @@ REFUSALS = [
         ],
     ),
     case(
-        "stop order",
-        ccxt.InvalidOrder,
+        "stop that is passed already",
+        ccxt.OrderImmediatelyFillable,
         -2010,
-        lambda ex: ex.private_post_order(raw(type="STOP_LOSS_LIMIT", price="110000", stopPrice="109000")),
+        lambda ex: ex.private_post_order(raw(type="STOP_LOSS_LIMIT", price="92000", stopPrice="91000")),
     ),
     case(
         "OCO list",

@@ -84,10 +84,10 @@ REFUSALS = [
         lambda c: [c.create_order(**order(newClientOrderId="twice")) for _ in "12"],
     ),
     case(
-        "stop order",
+        "stop that is passed already",
         -2010,
-        "Stop loss limit orders are not supported for this symbol.",
-        lambda c: c.create_order(**order(type="STOP_LOSS_LIMIT", price="110000", stopPrice="109000")),
+        "Order would trigger immediately.",
+        lambda c: c.create_order(**order(type="STOP_LOSS_LIMIT", price="92000", stopPrice="91000")),
     ),
     case(
         "OCO list",

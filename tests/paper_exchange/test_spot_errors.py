@@ -97,12 +97,8 @@ ORDER_ERRORS: list[tuple[dict[str, Any], int, str]] = [
         -2010,
         "Order would immediately match and take.",
     ),
-    (
-        {"type": "STOP_LOSS_LIMIT", "stopPrice": "750"},
-        -2010,
-        "Stop loss limit orders are not supported for this symbol.",
-    ),
-    ({"icebergQty": "1"}, -2010, "Iceberg orders are not supported for this symbol."),
+    ({"type": "STOP_LOSS_LIMIT", "stopPrice": "750"}, -2010, "Order would trigger immediately."),
+    ({"icebergQty": "2"}, -2010, "IcebergQty exceeds QTY."),
 ]
 
 
@@ -330,6 +326,8 @@ def test_every_refusal_of_the_core_has_a_code_and_documented_texts_are_the_venue
         "Order book liquidity is less than symbol minimum quantity.",
         "This symbol is not permitted for this account.",
         "Filter failure: MAX_ASSET",
+        "Filter failure: ICEBERG_PARTS",
+        "IcebergQty exceeds QTY.",
         "Filter failure: EXCHANGE_MAX_NUM_ORDERS",
         "Filter failure: EXCHANGE_MAX_NUM_ORDER_LISTS",
     }

@@ -50,31 +50,10 @@ def test_lists_of_three_or_of_alternatives_are_refused_as_documented(
 
 TERMS = {"symbol": BNB, "side": "SELL", "quantity": "1"}
 UNSUPPORTED: list[tuple[dict[str, str], int, str]] = [
-    ({"type": "STOP_LOSS", "stopPrice": "700"}, -2010, "Stop loss orders are not supported for this symbol."),
-    (
-        {"type": "STOP_LOSS_LIMIT", "timeInForce": "GTC", "price": "690", "stopPrice": "700"},
-        -2010,
-        "Stop loss limit orders are not supported for this symbol.",
-    ),
-    (
-        {"type": "TAKE_PROFIT", "stopPrice": "900"},
-        -2010,
-        "Take profit orders are not supported for this symbol.",
-    ),
-    (
-        {"type": "TAKE_PROFIT_LIMIT", "timeInForce": "GTC", "price": "910", "stopPrice": "900"},
-        -2010,
-        "Take profit limit orders are not supported for this symbol.",
-    ),
     (
         {"type": "STOP_LOSS", "trailingDelta": "100"},
         -2010,
         "Trailing stop orders are not supported for this symbol.",
-    ),
-    (
-        {"type": "LIMIT", "timeInForce": "GTC", "price": "900", "icebergQty": "0.1"},
-        -2010,
-        "Iceberg orders are not supported for this symbol.",
     ),
     (
         {"type": "LIMIT", "timeInForce": "GTC", "price": "900", "pegPriceType": "PRIMARY_PEG"},
@@ -106,9 +85,8 @@ def test_kinds_of_orders_no_symbol_takes_are_refused_as_documented(
     unknown = {**TERMS, "symbol": "NONE", **more}
     assert trader.refused("POST", "order", **unknown)[1] == -1121  # the symbol is looked at first
     row = public(trader.desk, "exchangeInfo", f"symbol={BNB}")["symbols"][0]
-    flags = ("icebergAllowed", "ocoAllowed", "allowTrailingStop", "pegInstructionsAllowed")
-    assert [row[flag] for flag in flags] == [False] * 4
-    assert row["orderTypes"] == ["LIMIT", "LIMIT_MAKER", "MARKET"]
+    flags = ("ocoAllowed", "allowTrailingStop", "pegInstructionsAllowed")
+    assert [row[flag] for flag in flags] == [False] * 3
 
 
 def test_the_refusal_of_a_mode_is_the_venues_own() -> None:
