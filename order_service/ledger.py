@@ -44,10 +44,16 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """Own trades of one account and symbol, folded."""
+    """Own trades of one account and symbol, folded.
 
-    base: Decimal = ZERO
-    cost: Decimal = ZERO  # of that base, in quote
+    An OPO's SELL takes the whole of what was bought where the account had other base to pay the fee
+    from (binance-spot 4.8): so much is sold beyond what was received, and is no loss of inventory.
+    """
+
+    base: Decimal = ZERO  # bought less sold less fees
+    made_up: Decimal = ZERO  # of those fees, what came from other base of the account
+    fees_in_base: Decimal = ZERO
+    cost: Decimal = ZERO  # of what is held, in quote
     realised_cost: Decimal = ZERO
     cost_complete: bool = True
     bought_quote: Decimal = ZERO
@@ -56,7 +62,12 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def average_cost(self) -> Decimal | None:
         """Quote paid per base held."""
-        return money.truncate(self.cost / self.base, QUOTIENT_PLACES) if self.base > 0 else None
+        return money.truncate(self.cost / self.held, QUOTIENT_PLACES) if self.held > 0 else None
+
+    @property
+    def held(self) -> Decimal:
+        """The base that the cost stands for."""
+        return self.base + self.made_up
 
 
 def fold(inventory: Inventory, row: LedgerRow, base_asset: str) -> Inventory:
@@ -73,6 +84,8 @@ def fold(inventory: Inventory, row: LedgerRow, base_asset: str) -> Inventory:
         received = trade.quantity - fee_base
         return Inventory(
             base=inventory.base + received,
+            made_up=inventory.made_up,
+            fees_in_base=inventory.fees_in_base + fee_base,
             cost=inventory.cost + received * trade.price,
             realised_cost=realised,
             cost_complete=complete,
@@ -81,16 +94,19 @@ def fold(inventory: Inventory, row: LedgerRow, base_asset: str) -> Inventory:
         )
     given = trade.quantity + fee_base
     # What was sold beyond the inventory has no known cost: it counts at its own price.
-    covered = min(given, max(ZERO, inventory.base))
-    share = inventory.cost * covered / inventory.base if covered else ZERO
+    covered = min(given, max(ZERO, inventory.held))
+    share = inventory.cost * covered / inventory.held if covered else ZERO
     cost = money.truncate(share, QUOTIENT_PLACES)
-    if covered == inventory.base:
+    if covered == inventory.held:
         cost = inventory.cost
+    made_up = min(given - covered, inventory.fees_in_base - inventory.made_up)
     return Inventory(
         base=inventory.base - given,
+        made_up=inventory.made_up + made_up,
+        fees_in_base=inventory.fees_in_base,
         cost=inventory.cost - cost,
         realised_cost=realised + cost - covered * trade.price,
-        cost_complete=complete and covered == given,
+        cost_complete=complete and covered + made_up == given,
         bought_quote=inventory.bought_quote,
         sold_quote=inventory.sold_quote + trade.quote,
     )

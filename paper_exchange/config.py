@@ -200,7 +200,8 @@ class SpotSettings(VenueSettings):
     `database_lag_seconds`: how far reads that the venue answers from its database are behind;
     `max_assets`: what MAX_ASSET lets an order be worth, by asset, `max_asset_code`: and its refusal;
     `refused_orders_count`: whether an order that was refused stays in the account's order count;
-    `timeout_status`: the HTTP status of -1007, which no document tells (504, maybe 408).
+    `timeout_status`: the HTTP status of -1007, which no document tells (504, maybe 408);
+    `fees_in_bnb`: whether accounts pay their fees in BNB, a quarter less, while they have enough.
     """
 
     weight_limit_per_minute: Annotated[int, Field(gt=0)] = 6000
@@ -218,6 +219,7 @@ class SpotSettings(VenueSettings):
     cancelled_found_by_old_id: bool = True
     filled_leg_in_cancel: bool = False
     refused_orders_count: bool = False
+    fees_in_bnb: bool = False
     max_asset_code: int = -1013
     unknown_list_code: int = -2018
     unknown_method_code: int = -1020

@@ -5,13 +5,17 @@ Acts on State only. Funds are locked before an order is accepted, so a settlemen
 
 from decimal import Decimal
 
-from paper_exchange.accounts import credit, lock, spend_locked, unlock
+from paper_exchange.accounts import credit, free_of, lock, spend_locked, unlock
+from paper_exchange.config import SpotSettings
 from paper_exchange.market import Market
-from paper_exchange.model import Fill, Order, Status
+from paper_exchange.model import Account, Fill, Order, Status
 from paper_exchange.numbers import cut, half_up, product
 from paper_exchange.order_lists import reserve_for_pending
 from paper_exchange.state import State
 from paper_exchange.tape import Match
+
+BNB = "BNB"
+BNB_SHARE = Decimal("0.75")  # of a fee that is paid in it
 
 
 class Settlement:
@@ -56,16 +60,31 @@ class Settlement:
         spend_locked(account, paid_asset, paid)
         unlock(account, paid_asset, order.locked - paid - still_needed)
         order.locked = still_needed
-        fee = min(half_up(product(received, rate), places), received)
-        credit(account, received_asset, received - fee)
-        order.fee += fee
+        fee_asset, fee = received_asset, min(half_up(product(received, rate), places), received)
+        if (in_bnb := self._fee_in_bnb(market, account, product(match.quote, rate))) is not None:
+            credit(account, BNB, -in_bnb)
+            fee_asset, fee, kept = BNB, in_bnb, received
+        else:
+            kept = received - fee
+            order.fee += fee  # of what it receives
+        credit(account, received_asset, kept)
         order.status = Status.FILLED if order.open_quantity == 0 else Status.PARTIALLY_FILLED
-        self._reserve(order, received_asset, received - fee)
-        fill = self._record_fill(order, match, fee, received_asset, maker=maker, counter=counter)
-        self._state.touch_account(account, paid_asset, received_asset)
+        self._reserve(order, received_asset, kept)
+        fill = self._record_fill(order, match, fee, fee_asset, maker=maker, counter=counter)
+        self._state.touch_account(account, paid_asset, received_asset, fee_asset)
         self._state.touch_order(order)
         self._state.announce_order(order, "TRADE", fill)
         return fill
+
+    def _fee_in_bnb(self, market: Market, account: Account, worth: Decimal) -> Decimal | None:
+        """A fee of so much quote as BNB, with the discount; none where it is taken from what is received."""
+        settings, instrument = self._state.settings(market.instrument.symbol), market.instrument
+        bnb = self._state.markets.get(BNB + instrument.quote)
+        discounted = isinstance(settings, SpotSettings) and settings.fees_in_bnb
+        if not discounted or bnb is None or BNB in (instrument.base, instrument.quote):
+            return None
+        fee = half_up(worth * BNB_SHARE / bnb.last_price, bnb.instrument.base_precision)
+        return fee if fee <= free_of(account, BNB) else None
 
     def _reserve(self, order: Order, asset: str, received: Decimal) -> None:
         if order.list_id is None or order.leg != "working":

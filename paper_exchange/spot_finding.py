@@ -110,10 +110,10 @@ class SpotFinding:
         }
 
     def discount(self) -> Row:
-        """Nothing here is paid in BNB."""
+        """Of fees that are paid in BNB."""
         return {
-            "enabledForAccount": False,
-            "enabledForSymbol": False,
+            "enabledForAccount": self._settings.fees_in_bnb,
+            "enabledForSymbol": self._settings.fees_in_bnb,
             "discountAsset": "BNB",
             "discount": "0.75000000",
         }

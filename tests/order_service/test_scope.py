@@ -362,6 +362,34 @@ def rows(draw: st.DrawFn) -> list[LedgerRow]:
     return found
 
 
+def a_row(number: int, side: Side, price: str, quantity: str, fee: str, value: str) -> LedgerRow:
+    asset = "ALPHA_22" if side is Side.BUY else "USDT"
+    amount = Decimal(quantity)
+    trade = Trade(
+        key=TradeKey(str(number)),
+        side=side,
+        price=Decimal(price),
+        quantity=amount,
+        quote=amount * Decimal(price),
+        fee=Fee(asset, Decimal(fee)),
+        traded_at=START + timedelta(seconds=number),
+        venue_order_id=VenueOrderId(str(number)),
+    )
+    return LedgerRow(account=ACCOUNT, trade=trade, order_id=OrderId("o"), fee_value=Decimal(value))
+
+
+def test_a_fee_that_came_from_other_base_costs_what_it_was_worth_and_no_more() -> None:
+    ledger = Ledger()
+    for number in range(0, 200, 2):
+        ledger.own(a_row(number, Side.BUY, "50", "1", "0.001", "0.05"), "ALPHA_22")
+        ledger.own(a_row(number + 1, Side.SELL, "50", "1", "0.05", "0.05"), "ALPHA_22")  # all that was bought
+    inventory = ledger.inventory(ACCOUNT)
+    assert (inventory.realised_cost, inventory.cost_complete) == (Decimal(10), True)
+    assert (inventory.cost, inventory.held, inventory.average_cost) == (0, 0, None)
+    ledger.own(a_row(200, Side.SELL, "50", "0.5", "0.025", "0.025"), "ALPHA_22")
+    assert not ledger.inventory(ACCOUNT).cost_complete  # where did that come from?
+
+
 @given(st.data())
 def test_the_ledger_does_not_depend_on_the_order_of_arrival(data: st.DataObject) -> None:
     original = data.draw(rows())

@@ -26,6 +26,17 @@ def alpha(**settings: Any) -> Trader:
 # Spot.
 
 
+@pytest.mark.parametrize(("bnb", "asset", "fee"), [("1", "BNB", "0.00093751"), ("0", "BTC", "0.00001000")])
+def test_fees_are_paid_in_bnb_a_quarter_less_while_there_is_enough(bnb: str, asset: str, fee: str) -> None:
+    trader = SpotTrader(bnb_desk(spot={"fees_in_bnb": "true"}), USDT="20000", BNB=bnb)
+    trader.desk.pin("100000", "BTCUSDT")
+    found = trader.call("GET", "account/commission", symbol="BTCUSDT")["discount"]
+    assert found["enabledForAccount"] is True
+    terms = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01"}
+    (fill,) = trader.call("POST", "order", **terms, newOrderRespType="FULL")["fills"]
+    assert (fill["commissionAsset"], Decimal(fill["commission"])) == (asset, Decimal(fee))
+
+
 @pytest.mark.parametrize("found", [True, False])
 def test_whether_a_cancelled_order_is_found_by_its_old_id(found: bool) -> None:
     trader = spot(cancelled_found_by_old_id=str(found))

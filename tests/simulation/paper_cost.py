@@ -21,6 +21,7 @@ from order_service.ledger import AccountKey
 from otopilot.instrument import Instrument, Venue
 from otopilot.order import UserId
 from paper_exchange.config import Config
+from paper_exchange.settlement import BNB_SHARE
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.plan import StrategyPlan, plan
 from tests.simulation.course import Course
@@ -49,6 +50,8 @@ class Case:
     amount: str = "50"
     market: str = "as it is"
     spread_told: bool = True
+    fees_in_bnb: bool = False
+    bnb: str = "10"
 
 
 RISES, FLAT = "rises at the end", "stands still"  # all SELLs fill, none above the market does
@@ -56,8 +59,10 @@ CASES = (
     Case("negative profit, two users", "ALPHA_22USDT", "-1", users=2),
     Case("negative profit, spread not told", "ALPHA_22USDT", "-1", spread_told=False),
     Case("negative profit, wide spread", "ALPHA_382USDT", "-1"),
-    Case("negative profit", "BNBUSDT", "-1"),
+    Case("negative profit", "BNBUSDT", "-1", bnb="0"),
+    Case("negative profit, fee from other base", "BNBUSDT", "-1"),
     Case("negative profit, fine steps", "BTCUSDT", "-1"),
+    Case("negative profit, fees in BNB", "BTCUSDT", "-1", fees_in_bnb=True),
     Case("negative profit, SELL above the market", "ALPHA_22USDT", "-0.3", market=RISES),
     Case("the defaults, three users", "ALPHA_22USDT", "1", users=3, market=RISES),
     Case("the defaults, three users", "ALPHA_22USDT", "1", users=3, market=FLAT),
@@ -138,12 +143,13 @@ class PaperCost(Simulation):
     def plan_of(self, config: StrategyConfig, rules: Instrument) -> StrategyPlan:
         """As `otopilot plan` reckons at this moment, told the fee and perhaps the spread."""
         symbol = self.case.symbol
+        share = BNB_SHARE if self.case.fees_in_bnb else D(1)
         house = self.exchange.state.markets[symbol].instrument.house
         return plan(
             config,
             price=self.exchange.price(symbol),
             instrument=rules,
-            fee_rate=self.exchange.state.settings(symbol).buyer_fee,
+            fee_rate=self.exchange.state.settings(symbol).buyer_fee * share,
             order_limits=(rules.max_num_orders, rules.max_num_order_lists),
             spread=house.spread_percent if self.case.spread_told else D(0),
         )
@@ -165,7 +171,8 @@ class PaperCost(Simulation):
         fills = list(self.exchange.fills())
         buys, sells = ([fill for fill in fills if fill.side == side] for side in ("BUY", "SELL"))
         received = sum((fill.quantity for fill in buys), D(0))
-        received -= sum((fill.fee for fill in buys), D(0))
+        if not self.case.fees_in_bnb:
+            received -= sum((fill.fee for fill in buys), D(0))
         return Result(
             case=self.case,
             planned=self.planned,
@@ -194,7 +201,10 @@ def play(case: Case, seed: int = 1) -> Result:
 def _scenario(case: Case, seed: int) -> Scenario:
     raw = paper()
     _, venue, token, chain, *_ = next(market for market in MARKETS if market[0] == case.symbol)
-    money = {"default_balances": {"USDT": "1000000"}}
+    # Some BNB: to pay fees from, and where BNB is traded an OPO's fee comes from it, not from what it bought.
+    money: dict[str, Any] = {"default_balances": {"USDT": "1000000", "BNB": case.bnb}}
+    if case.fees_in_bnb:
+        money["fees_in_bnb"] = True
     users = tuple(str(user) for user in range(1, case.users + 1))
     settings: dict[str, Any] = {
         "single_trade_amount_usdt": D(case.amount),
