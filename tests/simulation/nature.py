@@ -32,6 +32,7 @@ class Nature:
         self._dice = random.Random(f"{sim.name}/nature")
         self._task: asyncio.Task[None] | None = None
         self._beside = 0
+        self._ended = False
 
     def begin(self) -> None:
         """Let it happen."""
@@ -61,6 +62,7 @@ class Nature:
 
     def end(self) -> None:
         """No more of it."""
+        self._ended = True
         self._sim.at_step.clear()
         if self._task is not None:
             self._task.cancel()
@@ -136,7 +138,7 @@ class Nature:
         """Just after the next placement has left."""
 
         def heard(sent: Sent) -> None:
-            if sent.places:
+            if sent.places and not self._ended:
                 self._sim.network.on_sent.remove(heard)
                 self._sim.at_step[self._sim.loop.steps + self._dice.randint(1, 3)] = kill  # type: ignore[assignment]
 

@@ -95,5 +95,8 @@ def _outcomes(seeds: list[Seed], jobs: int, until: float | None) -> Iterator[tup
 
 def _play(seed: Seed) -> tuple[Outcome, float]:
     began = time.process_time()
-    outcome = play(seed[0], PROFILES[seed[1]], many=seed[2])
+    try:
+        outcome = play(seed[0], PROFILES[seed[1]], many=seed[2])
+    except Exception as error:
+        raise RuntimeError(f"seed {seed[0]} ({seed[1]}) could not be played to its end") from error
     return outcome, time.process_time() - began
