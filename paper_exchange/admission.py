@@ -9,7 +9,6 @@ from decimal import Decimal
 from paper_exchange.accounts import free_of, locked_of
 from paper_exchange.conditions import Conditions
 from paper_exchange.config import Instrument
-from paper_exchange.engine import Engine
 from paper_exchange.filters import check_notional, check_order, check_price, check_quantity
 from paper_exchange.market import Market
 from paper_exchange.model import (
@@ -31,9 +30,8 @@ from paper_exchange.stops import is_reached
 class Admission:
     """Reads the state; changes nothing."""
 
-    def __init__(self, state: State, engine: Engine, conditions: Conditions) -> None:
+    def __init__(self, state: State, conditions: Conditions) -> None:
         self._state = state
-        self._engine = engine
         self._conditions = conditions
 
     def market(self, symbol: str, venue: VenueName | None = None) -> Market:
@@ -95,7 +93,7 @@ class Admission:
             raise Refused(Refusal.NOT_TRADING)
         self._check_permission(market.instrument, account)
         self._check_client_id(account, terms.client_id)
-        if terms.kind == "LIMIT_MAKER" and self._engine.would_match(terms.symbol, terms.side, terms.price):
+        if terms.kind == "LIMIT_MAKER" and market.would_match(terms.side, terms.price):
             raise Refused(Refusal.WOULD_MATCH)
         if terms.kind in STOP_KINDS and is_reached(terms, market.last_price):
             raise Refused(Refusal.WOULD_TRIGGER)

@@ -9,8 +9,6 @@ from decimal import Decimal
 
 from paper_exchange import self_trade
 from paper_exchange.accounts import free_of, unlock
-from paper_exchange.config import Instrument
-from paper_exchange.filters import check_iceberg, check_notional, check_price, check_quantity
 from paper_exchange.market import Market
 from paper_exchange.match_faults import MatchFaults
 from paper_exchange.matching import Quote, crosses, opposite
@@ -37,9 +35,10 @@ from paper_exchange.order_lists import (
     sibling_status,
 )
 from paper_exchange.price_range import OUT_OF_RANGE, Band, band_of
+from paper_exchange.release import REJECTIONS, check_release
 from paper_exchange.settlement import Settlement
 from paper_exchange.state import State
-from paper_exchange.stops import Stops, is_reached
+from paper_exchange.stops import Stops
 from paper_exchange.tape import Match, aggregate
 
 ENDING: dict[Status, Execution] = {
@@ -47,12 +46,6 @@ ENDING: dict[Status, Execution] = {
     Status.EXPIRED: "EXPIRED",
     Status.REJECTED: "REJECTED",
     Status.EXPIRED_IN_MATCH: "TRADE_PREVENTION",
-}
-# What a report says of a leg that ends REJECTED (binance-spot 7.1); of other reasons it says nothing.
-REJECTIONS = {
-    Refusal.INSUFFICIENT_BALANCE: "INSUFFICIENT_BALANCES",
-    Refusal.WOULD_MATCH: "WOULD_MATCH_IMMEDIATELY",
-    Refusal.WOULD_TRIGGER: "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",
 }
 
 
@@ -145,12 +138,9 @@ class Engine:
         if not order.open_quantity:
             self.end(order, Status.EXPIRED)
 
-    def would_match(self, symbol: str, side: Side, price: Decimal) -> bool:
-        best = self._state.markets[symbol].book.best(opposite(side))
-        return best is not None and crosses(side, price, best.price)
-
     def _would_take(self, order: Order) -> bool:
-        return order.kind == "LIMIT_MAKER" and self.would_match(order.symbol, order.side, order.price)
+        market = self._state.markets[order.symbol]
+        return order.kind == "LIMIT_MAKER" and market.would_match(order.side, order.price)
 
     def market_price(self, symbol: str, side: Side, quantity: Decimal) -> Decimal:
         """The worst price a market order of this size meets now; Refused when nobody quotes."""
@@ -367,7 +357,9 @@ class Engine:
                 raise Refused(Refusal.NOT_TRADING)
             rechecks = order_list.kind == "OPO" or settings.percent_price_at_oto_release
             reference = market.percent_reference(state.now_ms) if rechecks else None
-            self._check_release(instrument, pending, reference)
+            check_release(market, pending, reference)
+            if pending.kind == "MARKET":
+                pending.price = self.market_price(pending.symbol, pending.side, pending.quantity)
             self.settlement.lock_funds(pending)
         except Refused as refused:
             if settings.refused_release_ends == "REJECTED":
@@ -380,25 +372,6 @@ class Engine:
         state.touch_order(pending)
         state.announce_order(pending, "NEW")
         return pending
-
-    def _check_release(self, instrument: Instrument, pending: Order, reference: Decimal | None) -> None:
-        """What can still refuse a pending leg at its release, funds apart (binance-spot 4.4, row 10);
-        `reference` is what its price is measured from again."""
-        check_quantity(instrument, pending.quantity)
-        last = self._state.markets[pending.symbol].last_price
-        if pending.kind in STOP_KINDS and is_reached(pending, last):
-            raise Refused(Refusal.WOULD_TRIGGER)
-        if pending.iceberg:
-            check_iceberg(instrument, pending.quantity, pending.iceberg)
-        if pending.kind in MARKET_KINDS and pending.kind != "MARKET":
-            return  # priced as it is triggered
-        if pending.kind == "MARKET":
-            pending.price = self.market_price(pending.symbol, pending.side, pending.quantity)
-            return
-        check_price(instrument, pending.price, reference)
-        check_notional(instrument, pending.price, pending.quantity)
-        if self._would_take(pending):
-            raise Refused(Refusal.WOULD_MATCH)
 
     # Counters.
 

@@ -60,7 +60,7 @@ class Exchange:
         self._match_faults = MatchFaults(faults, self.state)
         self._engine = Engine(self.state, self._match_faults)
         self.conditions = Conditions(self.state, faults)
-        self._admission = Admission(self.state, self._engine, self.conditions)
+        self._admission = Admission(self.state, self.conditions)
         self._records = Records(self.state, self._engine, self._admission)
         self._arrivals: list[tuple[int, int]] = []
         self._resume()

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, Decimal
 import msgspec
 
 from paper_exchange.config import Instrument
-from paper_exchange.matching import Book
+from paper_exchange.matching import Book, crosses, opposite
 from paper_exchange.model import AggTrade, Side
 from paper_exchange.numbers import EXACT, HUNDRED, ZERO, floor_to, half_up, product
 from paper_exchange.price_path import PathState, PricePath
@@ -83,6 +83,11 @@ class Market:
         minutes = self.instrument.avg_price_mins
         average = self.average_price(now_ms, minutes) if minutes else self.last_price
         return self.reference_price or average
+
+    def would_match(self, side: Side, price: Decimal) -> bool:
+        """Whether an order of this side and price would trade at once."""
+        best = self.book.best(opposite(side))
+        return best is not None and crosses(side, price, best.price)
 
     def on_grid(self, price: Decimal, side: Side) -> Decimal:
         """The price on the tick grid, rounded away from the other side."""
