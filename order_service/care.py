@@ -191,7 +191,7 @@ class Care:
             for trade in await session.account.trades_of(order.symbol, leg.venue_order_id):
                 if trade.key not in leg.trade_keys:
                     news.append(Traded(role=leg.role, trade=trade, at=trade.traded_at))
-        session.forget_balances()
+        session.balances_changed()
         failpoints.hit("learn.before_trades")
         if news:
             await self._manager.learn(order.order_id, *news)

@@ -10,6 +10,7 @@ from order_service.denied import Denied, Kind
 from order_service.sessions import Session, Sessions
 from order_service.venues.port import CredentialRefused, VenueError
 from otopilot.clock import Clock
+from otopilot.instrument import Side
 from otopilot.money import ZERO
 
 
@@ -38,7 +39,9 @@ async def _read(session: Session, ask: Ask, clock: Clock) -> Circumstances:
     await port.ready()
     # Of any age: whoever sweeps reads the rules anew, and no placement waits for that.
     instrument = await port.known_instrument(ask.symbol)
-    funds = await session.funds(instrument.quote_asset, at_least=ask.quantity * ask.price)
+    # The largest position counts the base held by now; the quote is reckoned on from what was read.
+    exact = ask.side is Side.BUY and instrument.max_position is not None
+    funds = await session.funds(instrument.quote_asset, at_least=ask.quantity * ask.price, exact=exact)
     return Circumstances(
         instrument=instrument,
         fees=await session.fees(ask.symbol),

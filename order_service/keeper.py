@@ -29,7 +29,7 @@ from order_service.venues.port import (
 from order_service.worlds import Worlds
 from otopilot import log
 from otopilot.clock import Clock
-from otopilot.order import News, Order, OrderId, Traded, VenueOrderId
+from otopilot.order import News, Order, OrderId, OrderState, Traded, VenueOrderId
 from otopilot.position import UserState
 from otopilot.tasks import TaskOwner
 
@@ -67,6 +67,7 @@ class Keeper:
         # Pushes may come before the answer that tells us the venue's ids (reliability 14).
         self._unmatched: OrderedDict[tuple[SessionKey, VenueOrderId], VenueOrder] = OrderedDict()
         manager.on_change(self._match_again)
+        manager.on_change(self._reckon)
 
     def start(self, session: Session) -> None:
         """Keep a session from now on, in the place of the one that was kept for the user."""
@@ -215,7 +216,7 @@ class Keeper:
                     "user stream down", user=session.user_id, venue=session.venue, reason=news.reason
                 )
             case BalancePushed():
-                session.forget_balances()
+                session.balances_changed()
             case OrderPushed():
                 self._take(session, news.order)
             case TradePushed():
@@ -257,6 +258,13 @@ class Keeper:
                 fact = self._unmatched.pop((session.key, leg.venue_order_id), None)
                 if fact is not None:
                     self._take(session, fact)
+
+    def _reckon(self, order: Order) -> None:
+        """What an order spent that ended half way is reckoned by nobody any more: balances tell it."""
+        if order.is_over and order.state is not OrderState.COMPLETED:
+            session = self._sessions.get(order.venue, order.user_id)
+            if session is not None:
+                session.forget_balances()
 
     def _learn(self, session: Session, order_id: OrderId, news: News) -> None:
         self._tasks.spawn(self._learn_or_sweep(session, order_id, news), f"learn {order_id}")

@@ -241,7 +241,7 @@ class Reconciliation:
                 for trade in await account.trades_of(order.symbol, fact.venue_order_id):
                     learned.append(Traded(role=role, trade=trade, at=trade.traded_at))
         if learned:
-            session.forget_balances()
+            session.balances_changed()
             await self._manager.learn(order_id, *learned)
 
     async def _foreign_rows(

@@ -28,6 +28,7 @@ from otopilot.position import User, UserState
 FEES_FOR = 600.0  # seconds
 ORDER_LIMITS_FOR = 3_600.0
 BALANCES_FOR = 30.0
+CHANGED_BALANCES_FOR = 5.0  # what was sent since they were read is reckoned off them meanwhile
 BALANCES_AT_MOST_EVERY = 1.0
 
 # Stopped for what was seen, not for the credential: no placement, and all care for what is there.
@@ -75,6 +76,7 @@ class Session:
     _order_limits: dict[str, tuple[float, Mapping[str, Decimal]]] = field(default_factory=dict)
     _balances: "Funds | None" = None
     _changes: int = 0  # of balances, as far as heard
+    _forgotten: int = 0  # balances that proved wrong
 
     @property
     def user_id(self) -> UserId:
@@ -144,30 +146,41 @@ class Session:
         known = self._fees.get(symbol)
         return None if known is None else known[1]
 
-    async def funds(self, asset: str, *, at_least: Decimal) -> "Funds":
-        """The balances; read again when they are old or there seems too little of the asset."""
+    async def funds(self, asset: str, *, at_least: Decimal, exact: bool = False) -> "Funds":
+        """The balances; read again when they are old or there seems too little of the asset.
+
+        `exact`: also when anything is known to have changed since.
+        """
         known = self._balances
-        age = self.clock.monotonic() - known.read if known else BALANCES_FOR + 1
-        little = known is not None and known.free.get(asset, ZERO) < at_least
-        if known is None or age > BALANCES_FOR or (little and age > BALANCES_AT_MOST_EVERY):
-            known = await self._read_balances()
+        if known is None:
+            return await self._read_balances()
+        changed, age = known.changes != self._changes, self.clock.monotonic() - known.read
+        little = known.free.get(asset, ZERO) < at_least
+        old = age > (CHANGED_BALANCES_FOR if changed else BALANCES_FOR)
+        if old or (exact and changed) or (little and age > BALANCES_AT_MOST_EVERY):
+            return await self._read_balances()
         return known
 
     async def _read_balances(self) -> "Funds":
         await self.budget.wait_open(Priority.PLACE)
-        changes, read, read_at = self._changes, self.clock.monotonic(), self.clock.now()
+        changes, forgotten = self._changes, self._forgotten
+        read, read_at = self.clock.monotonic(), self.clock.now()
         balances = await self._reading.balances()
         free = {balance.asset: balance.free for balance in balances}
         held = {balance.asset: balance.free + balance.locked for balance in balances}
-        found = Funds(free, held, read, read_at)
-        # What changed while they were read may not be in them: they serve this once.
-        self._balances = found if self._changes == changes else None
+        found = Funds(free, held, read, read_at, changes)
+        # What proved wrong while they were read may be wrong in them, too: they serve this once.
+        self._balances = found if self._forgotten == forgotten else None
         return found
 
-    def forget_balances(self) -> None:
-        """Some balance changed: the next placement reads them again."""
-        self._balances = None
+    def balances_changed(self) -> None:
+        """By orders of ours or by something else: what was read serves a while yet."""
         self._changes += 1
+
+    def forget_balances(self) -> None:
+        """They are not what they were reckoned to be: the next placement reads them again."""
+        self._balances = None
+        self._forgotten += 1
 
 
 class Funds(NamedTuple):
@@ -177,6 +190,7 @@ class Funds(NamedTuple):
     held: dict[str, Decimal]  # free or locked
     read: float
     read_at: datetime
+    changes: int  # that had been heard of by then
 
 
 class Sessions:

@@ -84,6 +84,44 @@ async def test_what_changes_while_balances_are_read_makes_the_next_placement_rea
 
 
 @virtual
+async def test_balances_that_changed_are_read_again_five_seconds_later_or_when_they_must_be_exact(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        session, account = desk.session(), desk.account()
+        await session.funds("USDT", at_least=Decimal(1))
+        asked = account.calls["balances"]
+        session.balances_changed()
+        await session.funds("USDT", at_least=Decimal(1))
+        assert account.calls["balances"] == asked
+        await session.funds("USDT", at_least=Decimal(1), exact=True)
+        assert account.calls["balances"] == asked + 1
+        await session.funds("USDT", at_least=Decimal(1), exact=True)
+        assert account.calls["balances"] == asked + 1, "nothing changed since"
+        session.balances_changed()
+        await desk.sleep(5.1)
+        await session.funds("USDT", at_least=Decimal(1))
+        assert account.calls["balances"] == asked + 2
+
+
+@virtual
+async def test_what_was_sent_since_balances_were_read_is_reckoned_off_until_it_ends_half_way(
+    tmp_path: Path,
+) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        asked = desk.account().calls["balances"]
+        desk.session().balances_changed()
+        await desk.manager.cancel(order.order_id, LegRole.WORKING, "asked for")
+        await desk.sleep(1)
+        assert desk.order(order).state is OrderState.CANCELED
+        await desk.place()
+        assert desk.account().calls["balances"] == asked + 1
+
+
+@virtual
 async def test_a_credential_of_the_wrong_kind_is_refused_and_not_stored(tmp_path: Path) -> None:
     venue = alpha_venue()
     async with Desk(tmp_path / "j.db", venue) as desk:
