@@ -66,6 +66,8 @@ class Keeper:
         self._running: dict[SessionKey, list[asyncio.Task[None]]] = {}
         # Pushes may come before the answer that tells us the venue's ids (reliability 14).
         self._unmatched: OrderedDict[tuple[SessionKey, VenueOrderId], VenueOrder] = OrderedDict()
+        # Heard in this very moment: frames that came together are learned together.
+        self._pushed: dict[OrderId, list[News]] = {}
         manager.on_change(self._match_again)
         manager.on_change(self._reckon)
 
@@ -267,11 +269,14 @@ class Keeper:
                 session.forget_balances()
 
     def _learn(self, session: Session, order_id: OrderId, news: News) -> None:
-        self._tasks.spawn(self._learn_or_sweep(session, order_id, news), f"learn {order_id}")
+        if order_id not in self._pushed:
+            self._tasks.spawn(self._learn_or_sweep(session, order_id), f"learn {order_id}")
+            self._pushed[order_id] = []
+        self._pushed[order_id].append(news)
 
-    async def _learn_or_sweep(self, session: Session, order_id: OrderId, news: News) -> None:
+    async def _learn_or_sweep(self, session: Session, order_id: OrderId) -> None:
         try:
-            await self._manager.learn(order_id, news)
+            await self._manager.learn(order_id, *self._pushed.pop(order_id))
         except (JournalFailed, Denied) as error:
             # A push is only a hint: what could not be journaled is read again.
             _log.error("push not journaled", order_id=order_id, error=str(error))

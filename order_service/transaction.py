@@ -19,7 +19,7 @@ from order_service.store import Cursor, SqliteStore, Statement, StoredUser
 from otopilot import log, money
 from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Venue
-from otopilot.order import Order, TradeKey, UserId
+from otopilot.order import Order, OrderId, TradeKey, UserId
 from otopilot.position import User, VolumeScope
 
 _log = log.get("transaction")
@@ -34,6 +34,7 @@ class Transaction:
         self.now = now
         self.statements: list[Statement] = []
         self.published: list[FeedItem] = []
+        self._told: dict[OrderId, int] = {}  # where in it an order is: watchers get what will be on the disk
         self.alarms: list[str] = []  # that stop everybody
         self._began = books.sequence
         self._fresh: dict[tuple[AccountKey, TradeKey], LedgerRow] = {}  # trades as they will be on the disk
@@ -146,7 +147,12 @@ class Transaction:
     def _placed(self, order: Order) -> None:
         freer = self.books.place(order)
         woken = self._woken((order.venue, order.symbol)) if freer else ()
-        self.published.append(FeedItem(order=order, ask_again=woken))
+        place = self._told.setdefault(order.order_id, len(self.published))
+        if place == len(self.published):
+            self.published.append(FeedItem(order=order, ask_again=woken))
+        else:
+            both = dict.fromkeys(self.published[place].ask_again + woken)
+            self.published[place] = FeedItem(order=order, ask_again=tuple(both))
 
     def wake(self, market: Market) -> None:
         """Tell those who were denied by a claim on the market: one became freer."""

@@ -377,3 +377,17 @@ async def test_balances_that_cannot_be_read_are_an_error_and_not_zero(tmp_path: 
         with pytest.raises(Denied) as info:
             await desk.accounts.balances(UserId("1"), ALPHA)
         assert info.value.reason == "VENUE_UNREADABLE"
+
+
+@virtual
+async def test_frames_that_came_together_are_learned_and_told_as_one(tmp_path: Path) -> None:
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        order = await desk.place()
+        account, before = desk.account(), desk.feed.newest
+        account.fill(account.row(order))
+        await desk.sleep(0.1)
+        told = [item.order for _, item in desk.feed.after(before) if item.order is not None]
+        assert told[0].state is OrderState.TRIGGERED
+        assert [leg.status for leg in told[0].legs] == [LegStatus.FILLED, LegStatus.OPEN]
+        assert desk.order(order) == told[-1]
