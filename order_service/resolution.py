@@ -90,7 +90,9 @@ class Resolution:
         seen = seen or self._ours(order, await self._read(session, order))
         if seen:
             await self._adopt_seen(order, seen)
-        return NOT_YET_SECONDS
+        # The longer it does not show, the less does another look cost anybody.
+        age = (self._clock.now() - order.submitted_at).total_seconds()
+        return min(max(NOT_YET_SECONDS, age / 10), PERSON_SECONDS)
 
     def forget(self, order_id: OrderId) -> None:
         """The order is in doubt no more."""

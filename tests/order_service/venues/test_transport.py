@@ -46,6 +46,8 @@ class Server:
                 return web.Response(body=b"not gzip", headers={"content-encoding": "gzip"})
             case "/busy":
                 return web.Response(status=429, headers={"Retry-After": "7"})
+            case "/403" | "/418" | "/429":
+                return web.Response(status=int(request.path[1:]))
             case "/cookie":
                 return web.Response(headers={"set-cookie": "session=other; Path=/"})
         return web.Response(text="ok", headers={"Retry-After": "7"})
@@ -194,6 +196,18 @@ async def test_only_allowed_hosts_are_reached(server: Server, transport: HttpTra
     with pytest.raises(VenueNotReached, match="host_not_allowed"):
         await transport.request("GET", url.format(port=port, other=port + 1), headers={}, timeout_seconds=5)
     assert server.arrived == []
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(429, 60), (418, 120), (403, 300)])
+async def test_a_socket_refused_at_the_door_without_a_time_is_shut_out_as_long_as_its_kind_lasts(
+    server: Server, transport: HttpTransport, status: int, seconds: int
+) -> None:
+    before = CLOCK.now()
+    with pytest.raises(RateLimited) as refused:
+        await transport.connect(f"{server.url.replace('http', 'ws')}/{status}")
+    assert (
+        before + timedelta(seconds=seconds) <= refused.value.until <= CLOCK.now() + timedelta(seconds=seconds)
+    )
 
 
 async def test_live_hosts_are_reached_by_tls_only() -> None:
