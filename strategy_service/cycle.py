@@ -4,10 +4,13 @@ Whatever became of a round is told as a RoundEnd: its result, what it bought, an
 intervals passed before it without a round, with the reason.
 """
 
+import msgspec
+
 from otopilot.money import ZERO
+from otopilot.order import Order
 from strategy_service.prices import grid_floor
 from strategy_service.reasons import Reason, RoundResult
-from strategy_service.state import Phase, RoundEnd, Waiting
+from strategy_service.state import Phase, RoundEnd, Told, Waiting
 from strategy_service.turn import Turn
 
 
@@ -83,16 +86,29 @@ def close(turn: Turn) -> None:
 def _tell(turn: Turn, result: RoundResult) -> None:
     state = turn.state
     bought = state.order.working.filled_quote if state.order is not None else ZERO
-    turn.rounds.append(
-        RoundEnd(
-            cycle=state.cycle,
-            result=result,
-            started_at=state.round_began or turn.moment.at,
-            ended_at=turn.moment.at,
-            bought=state.spent + bought,
-            tries=state.try_number,
-            skipped=state.skipped,
-            skipped_reason=state.skipped_reason,
-            late=state.late,
-        )
+    end = RoundEnd(
+        cycle=state.cycle,
+        result=result,
+        started_at=state.round_began or turn.moment.at,
+        ended_at=turn.moment.at,
+        bought=state.spent + bought,
+        tries=state.try_number,
+        skipped=state.skipped,
+        skipped_reason=state.skipped_reason,
+        late=state.late,
     )
+    turn.rounds.append(end)
+    if state.order is not None and result is not RoundResult.SKIPPED:
+        turn.set(told=Told(end, state.order.order_id, state.spent))
+
+
+def trades_came(turn: Turn, order: Order) -> None:
+    """Tell the newest round again when more of its last BUY is in the ledger than it was told with."""
+    told = turn.state.told
+    if told is None or order.order_id != told.order_id:
+        return
+    bought = told.before + order.working.filled_quote
+    if bought > told.end.bought:
+        end = msgspec.structs.replace(told.end, bought=bought, amends=True)
+        turn.set(told=msgspec.structs.replace(told, end=end))
+        turn.rounds.append(end)

@@ -39,6 +39,14 @@ CREATE TABLE IF NOT EXISTS past_runs (
     users TEXT NOT NULL
 ) STRICT;
 """
+# The newest row of a cycle: the cycles of a run that was begun anew may have the numbers of another's.
+_AMEND = """
+UPDATE rounds SET bought = ? WHERE sequence = (
+    SELECT sequence FROM rounds
+    WHERE strategy_id = ? AND user_id = ? AND cycle = ? AND result <> 'skipped'
+    ORDER BY sequence DESC LIMIT 1
+)
+"""
 _MOST_ROUNDS = 50_000
 _MOST_RUNS = 1_000
 _MOST_UNWRITTEN = 10_000
@@ -93,11 +101,13 @@ class History:
         """Keep what was added; the oldest beyond the bound are forgotten."""
         if not self._unwritten:
             return
-        rows = [_row(*each) for each in self._unwritten]
+        rows = [_row(*each) for each in self._unwritten if not each[2].amends]
+        amended = [(money.text(end.bought), *who, end.cycle) for *who, end in self._unwritten if end.amends]
         self._unwritten.clear()
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(_AMEND, amended)
             self._db.execute(
                 "DELETE FROM rounds WHERE sequence <= (SELECT max(sequence) FROM rounds) - ?", (_MOST_ROUNDS,)
             )

@@ -319,6 +319,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     guarded_since: float | None = None  # the present wait for the guard
     reserved_since: float | None = None  # the present wait for what others reserve
     last_round: RoundResult | None = None
+    told: "Told | None" = None  # the newest round that is over
 
     @property
     def waits_for_price(self) -> bool:
@@ -353,6 +354,15 @@ class RoundEnd(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     skipped_reason: Reason | None = None
     late: float | None = None
+    amends: bool = False  # it was told before; its trades have come since
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A round as it was told, while trades of its last BUY may still come: Alpha tells a fill before them."""
+
+    end: RoundEnd
+    order_id: OrderId
+    before: Decimal  # bought by its earlier tries, in quote
 
 
 class Decision(msgspec.Struct, frozen=True):

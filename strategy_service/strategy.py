@@ -8,7 +8,7 @@ watches the BUY, ending.py winds down (product 3).
 import msgspec
 
 from otopilot.order import Order, OrderState, Purpose
-from strategy_service import buying, denials, ending, rounds, selling
+from strategy_service import buying, cycle, denials, ending, rounds, selling
 from strategy_service.prices import prices
 from strategy_service.reasons import Reason, reason_of
 from strategy_service.state import (
@@ -105,11 +105,14 @@ def _learn(turn: Turn, news: News) -> None:
             pass
         case Standing():
             turn.set(standing=news, fresh=True, reading=False, read_at=turn.now, unread=None)
+            for order in news.position.cycle_orders:
+                cycle.trades_came(turn, order)
             if turn.state.phase is Phase.RESTING:
                 rounds.take_up(turn)
         case Unread():
             _unread(turn, news)
         case Seen():
+            cycle.trades_came(turn, news.order)
             _seen(turn, news.order)
         case Denied():
             if turn.state.asked is not None and turn.state.asked.request_id == news.request_id:

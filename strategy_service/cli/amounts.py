@@ -3,11 +3,13 @@
 Cutting is toward zero; JSON output never comes through here, it keeps every digit.
 """
 
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
 from otopilot import money
 
 NOTHING = "–"
+MOST_SHOWN = 10  # of a list that may be of any length
 
 
 def decimal(text: str) -> Decimal:
@@ -34,6 +36,17 @@ def fixed(text: str, places: int = 2) -> str:
     if not text:
         return NOTHING
     return format(money.truncate(Decimal(text), places), "f")
+
+
+def first(items: Sequence[str], where: str) -> str:
+    """The first ten, and how many more there are, with the command that shows them."""
+    shown = ", ".join(items[:MOST_SHOWN])
+    return f"{shown} {more(len(items), where)}".rstrip()
+
+
+def more(count: int, where: str) -> str:
+    """What is not shown of so many items; empty when all of them are."""
+    return f"… and {count - MOST_SHOWN} more (`{where}`)" if count > MOST_SHOWN else ""
 
 
 def duration(seconds: float) -> str:

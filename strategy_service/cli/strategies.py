@@ -8,6 +8,7 @@ import typer
 
 from protos import strategy_pb2 as pb
 from strategy_service.cli import clients
+from strategy_service.cli.amounts import first
 from strategy_service.cli.clients import START_SECONDS, STOP_SECONDS
 from strategy_service.cli.errors import CliError, Exit
 from strategy_service.cli.output import Format, Output, as_dict, print_json, say
@@ -72,10 +73,9 @@ def stop(
     for strategy in answer.strategies:
         for each in strategy.users:
             if each.left_open_order_ids:
-                say(
-                    f"{strategy.strategy_id}, user {each.user_id}: left open: "
-                    + ", ".join(each.left_open_order_ids)
-                )
+                where = f"otopilot orders --open --strategy {strategy.strategy_id} --user {each.user_id}"
+                left = first(each.left_open_order_ids, where)
+                say(f"{strategy.strategy_id}, user {each.user_id}: left open: {left}")
 
 
 PausedId = Annotated[str, typer.Argument(metavar="ID", help="The strategy; none: all that run.")]

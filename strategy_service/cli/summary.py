@@ -11,7 +11,7 @@ from otopilot import money
 from protos import market_pb2, strategy_pb2
 from protos import order_pb2 as pb
 from strategy_service.cli.accounts import position_of, scope_ids
-from strategy_service.cli.amounts import decimal, enum_word, fixed, short
+from strategy_service.cli.amounts import MOST_SHOWN, decimal, enum_word, fixed, more, short
 from strategy_service.cli.books import Account, Books
 from strategy_service.cli.clients import Services
 from strategy_service.cli.errors import CliError, Exit
@@ -191,7 +191,9 @@ class Result:
         if resting:
             print(f"resting orders ({len(resting)}):")
             columns = ("order", "user", "symbol", "side", "quantity, price, status")
-            print_table(columns, [_resting(order) for order in resting])
+            print_table(columns, [_resting(order) for order in resting[:MOST_SHOWN]])
+            if len(resting) > MOST_SHOWN:
+                print(more(len(resting), "otopilot orders --open"))
         if others := len(self.settled.open) - len(resting):
             print(f"resting orders of other strategies: {others} (`otopilot orders --open` lists them)")
         if self.settled.open:

@@ -6,7 +6,7 @@ import typer
 
 from protos import strategy_pb2 as pb
 from strategy_service.cli import clients
-from strategy_service.cli.amounts import NOTHING, enum_word, short
+from strategy_service.cli.amounts import NOTHING, enum_word, first, short
 from strategy_service.cli.output import Format, Output, as_dict, print_json, say
 from strategy_service.cli.status import at_least
 
@@ -69,7 +69,7 @@ def _figures(each: pb.Explanation) -> list[tuple[str, str]]:
         ("in the way", f"a managed order at {short(each.blocking_price, 12)}" if each.blocking_price else ""),
         ("order", each.order_id),
         ("last round", round_line(each.last_round) if each.HasField("last_round") else ""),
-        ("left open", ", ".join(each.left_open_order_ids)),
+        ("left open", first(each.left_open_order_ids, f"otopilot orders --open --user {each.user_id}")),
     ]
 
 

@@ -85,6 +85,23 @@ def test_partial_fills_add_up_over_the_tries_of_a_round() -> None:
     assert play.asked_buy.quantity == (left / D("100.90")).quantize(D("0.001"), rounding="ROUND_DOWN")
 
 
+def test_what_a_round_bought_is_told_again_when_its_trades_have_come() -> None:
+    play = Play()
+    play.begins()
+    order = play.accepts()
+    done = filled(order)
+    untraded = msgspec.structs.replace(done.working, filled_quantity=D(0), filled_quote=D(0))
+    early = msgspec.structs.replace(done, legs=(untraded, *done.legs[1:]))  # a push, before the trades
+    play.said(Seen(early))
+    assert [(end.cycle, end.bought) for end in play.rounds] == [(1, 0)]
+    late = msgspec.structs.replace(done, version=early.version + 1)
+    play.said(Seen(late))
+    again = play.rounds[-1]
+    assert (again.cycle, again.bought, again.amends) == (1, done.working.filled_quote, True)
+    play.reads(last_cycle=1, cycle_orders=(late,))
+    assert len(play.rounds) == 2  # once is enough
+
+
 def test_a_remainder_below_the_smallest_order_ends_the_round() -> None:
     play = Play()
     play.begins()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from strategy_service.history import Ended, History
@@ -145,3 +146,16 @@ def test_rounds_of_a_table_without_their_lateness_are_kept_and_new_ones_have_it(
     history.add("s", "1", end)
     newest, oldest = history.rounds("", "", None, 10)
     assert (newest.end.late, oldest.end.late) == (0.012, None)
+
+
+def test_trades_that_come_late_amend_their_round_whether_it_was_written_or_not() -> None:
+    history = History(sqlite3.connect(":memory:", isolation_level=None))
+    first = RoundEnd(cycle=1, result=RoundResult.FILLED, started_at=NOON, ended_at=NOON)
+    second = RoundEnd(cycle=2, result=RoundResult.FILLED, started_at=NOON, ended_at=NOON, skipped=0)
+    history.add("s", "1", first)
+    history.write()
+    history.add("s", "1", msgspec.structs.replace(first, bought=D("29.9"), amends=True))
+    history.add("s", "1", second)
+    history.add("s", "1", msgspec.structs.replace(second, bought=D(30), amends=True))
+    told = [(each.end.cycle, each.end.bought) for each in history.rounds("", "", None, 10)]
+    assert told == [(2, D(30)), (1, D("29.9"))]

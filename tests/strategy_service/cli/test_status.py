@@ -162,6 +162,18 @@ def test_stop_asks_for_what_was_said_and_names_what_is_left_open(wire, koge, cap
     assert "user 2: left open: o7" in capsys.readouterr().err
 
 
+def test_stop_names_the_first_ten_that_are_left_open_and_where_the_others_are(wire, koge, capsys):
+    ids = [f"o{number}" for number in range(1, 13)]
+    left = pb.UserStatus(
+        user_id="2", state=pb.USER_RUN_STATE_STOPPED, left_open_order_ids=ids, cost_complete=True
+    )
+    done = wire.run("stop", "koge_volume_boost")
+    wire.answer("StopStrategy", pb.StopStrategyResponse(strategies=[koge(users=[left])]))
+    assert done.result(5) == 0
+    more = "o9, o10 … and 2 more (`otopilot orders --open --strategy koge_volume_boost --user 2`)"
+    assert more in capsys.readouterr().err
+
+
 def test_reload_prints_the_changes_as_data_and_the_notices_aside(wire, capsys):
     done = wire.run("reload", "--dry-run")
     answer = pb.ReloadConfigResponse(

@@ -166,7 +166,7 @@ def test_a_narrow_terminal_shows_a_line_a_user(capsys, monkeypatch):
     assert len(row) <= 80
 
 
-def test_what_a_run_came_to_stands_below_the_long_list_of_what_rests(capsys):
+def test_of_what_rests_the_first_ten_are_shown_and_the_result_stands_below(capsys):
     found = result(user())
     for number in range(100):
         found.settled.open.add(order_id=f"o{number}", strategy_id="koge", legs=[pb.Leg()])
@@ -174,5 +174,8 @@ def test_what_a_run_came_to_stands_below_the_long_list_of_what_rests(capsys):
     found.print(Format.TABLE)
     lines = capsys.readouterr().out.splitlines()
     (statistics,) = [number for number, line in enumerate(lines) if "target reached" in line]
-    assert statistics > max(number for number, line in enumerate(lines) if line.startswith("o99"))
+    listed = [number for number, line in enumerate(lines) if line.startswith("o")][1:]  # below the columns
+    assert len(listed) == 10
+    assert "… and 90 more (`otopilot orders --open`)" in lines
+    assert statistics > max(listed)
     assert "as here" in lines[-1]
