@@ -122,7 +122,12 @@ class Network:
     # ------------------------------------------------------------------ requests
 
     def send(
-        self, request: Request, venue: Venue, began: float, answer: "asyncio.Future[port.Response]"
+        self,
+        request: Request,
+        venue: Venue,
+        began: float,
+        answer: "asyncio.Future[port.Response]",
+        lives: Callable[[], bool] = lambda: True,
     ) -> Sent:
         """It has left. The future gets an answer or VenueSilent, or nothing."""
         self._count += 1
@@ -144,7 +149,7 @@ class Network:
         elif fate in ("503", "502"):
             self.after(arrives * 2, _resolve, answer, port.Response(int(fate), {}, b"upstream"))
         elif fate == "banned":
-            self._refuse(sent, answer)
+            self._refuse(sent, answer, lives)
         elif fate == "stale":
             self.after(arrives * 2, _resolve, answer, _plain(self._readings[_key(request)][1]))
         else:
@@ -275,14 +280,14 @@ class Network:
                 back += self.dice.uniform(1.0, 9.0)
             self.after(back, _resolve, answer, _plain(result))
 
-    def _refuse(self, sent: Sent, answer: "asyncio.Future[port.Response]") -> None:
+    def _refuse(self, sent: Sent, answer: "asyncio.Future[port.Response]", lives: Callable[[], bool]) -> None:
         until, status = self.bans[sent.venue]
         back = self.latency() * 2
         left = max(1, round(until - self.loop.time() - back + 0.5))
         response = port.Response(status, {"retry-after": str(left)}, b"{}")
 
         def tell() -> None:
-            if not answer.done():
+            if not answer.done() and lives():  # a killed process hears nothing
                 for heard in self.on_ban_heard:
                     heard(sent.venue, self.loop.time() + left)
             _resolve(answer, response)
@@ -342,7 +347,7 @@ class SimTransport:
             remote="10.0.0.1",
         )
         answer: asyncio.Future[port.Response] = network.loop.create_future()
-        network.send(request, venue, began, answer)
+        network.send(request, venue, began, answer, lambda: not self.closed)
         give_up = network.loop.call_later(timeout_seconds, _time_out, answer)
         try:
             return await answer
