@@ -171,7 +171,7 @@ def _market_is_calm(turn: Turn) -> bool:
     instrument, settings = turn.rules.instrument, turn.settings
     if instrument.status is not InstrumentStatus.TRADING:
         text = f"{instrument.symbol} is {instrument.status.value} at the venue"
-        turn.wait(Reason.HALTED, text, turn.now + 1.0, Condition.BLOCKED)
+        turn.wait(Reason.HALTED, text, turn.later(1.0), Condition.BLOCKED)
         return False
     if not selling.is_young(turn, turn.moment.quote):
         return False

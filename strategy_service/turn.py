@@ -88,6 +88,10 @@ class Turn:
         if until is not None and (self.state.wake_at is None or until < self.state.wake_at):
             self.set(wake_at=until)
 
+    def later(self, seconds: float) -> float:
+        """So many seconds from now at most, in the loop's own phase: who was late together parts again."""
+        return self.now + seconds - (self.now - self.state.slot) % seconds
+
     def read(self) -> None:
         """Read position and volume, unless that is under way."""
         if not self.state.reading:

@@ -243,6 +243,16 @@ def test_a_halted_symbol_waits() -> None:
     assert play.waits == "halted"
 
 
+def test_a_loop_that_was_woken_late_looks_again_in_its_own_phase() -> None:
+    play = Play(rules(instrument=msgspec.structs.replace(KOGE, status=InstrumentStatus.HALTED)))
+    play.reads()
+    due = play.state.wake_at
+    assert due is not None
+    play.now = due + 0.4  # with everybody else, after the process stood still
+    play.said(Woke())
+    assert play.state.wake_at == pytest.approx(due + 1.0)
+
+
 def test_at_the_limit_of_open_sells_it_waits_for_one_to_fill() -> None:
     play = Play(max_open_sells=3)
     play.reads(open_sells=3)
