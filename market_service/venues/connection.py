@@ -14,10 +14,11 @@ import aiohttp
 import msgspec
 
 from market_service.venues.aggregate_trades import Acknowledged, Leaving, StreamEnds, read_frame
-from market_service.venues.door import STOP_STATUSES, Door
+from market_service.venues.door import Door
 from market_service.venues.port import OnTick
 from otopilot import log
 from otopilot.clock import Clock
+from otopilot.door import REFUSING
 from otopilot.instrument import Venue
 
 NAMES_PER_MESSAGE = 100
@@ -146,7 +147,7 @@ class Connection:
                     decode_text=False,
                 )
         except aiohttp.WSServerHandshakeError as answer:
-            if answer.status not in STOP_STATUSES:
+            if answer.status not in REFUSING:
                 raise
             told = "" if answer.headers is None else answer.headers.get("Retry-After", "")
             raise _Lost(str(self._door.refused(answer.status, told, f"HTTP {answer.status}"))) from answer

@@ -9,12 +9,13 @@ from collections import deque
 from market_service.venues.port import Unavailable
 from otopilot import log
 from otopilot.clock import Clock
+from otopilot.door import shut_for, told
 from otopilot.instrument import Venue
 
-STOP_STATUSES = {403: 300.0, 418: 120.0, 429: 60.0}  # and how long, when the venue does not say
 # The venue takes 300 of one address in five minutes; order_service takes up to 200 of these.
 CONNECTS = 80
 CONNECTS_SECONDS = 300.0
+_SHORTEST_WAIT_SECONDS = 0.01  # what rounding leaves of a wait would be waited for again and again
 
 _log = log.get("door")
 
@@ -36,8 +37,8 @@ class Door:
             raise self.unavailable(f"the venue asked for silence, {closed:.0f} s more", closed)
 
     def refused(self, status: int, retry_after: str, said: str) -> Unavailable:
-        """The venue answered one of STOP_STATUSES: closed for as long as it says."""
-        seconds = float(retry_after) if retry_after.isdecimal() else STOP_STATUSES[status]
+        """The venue refused at the door: closed for as long as it says, three days at most."""
+        seconds = shut_for(status, told(retry_after)).total_seconds()
         self._closed_until = max(self._closed_until, self._clock.monotonic() + seconds)
         _log.warning("venue asked for silence", venue=self._venue, url=self._url, seconds=seconds, said=said)
         return self.unavailable(f"{said}; silent for {seconds:g} s", seconds)
@@ -45,7 +46,7 @@ class Door:
     async def wait_to_connect(self) -> None:
         """Until one more connection may be opened; it is counted then."""
         while (seconds := max(self._closed_seconds(), self._crowded_seconds())) > 0:
-            await self._clock.sleep(seconds)
+            await self._clock.sleep(max(_SHORTEST_WAIT_SECONDS, seconds))
         self._connects.append(self._clock.monotonic())
 
     def unavailable(self, cause: str, retry_after: float = 0.0) -> Unavailable:

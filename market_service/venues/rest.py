@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import aiohttp
 
-from market_service.venues.door import STOP_STATUSES, Door
+from market_service.venues.door import Door
 from market_service.venues.port import ReadRefused, Unavailable
 from otopilot.clock import Clock
+from otopilot.door import REFUSING
 from otopilot.instrument import Venue
 
 READ_SECONDS = 5.0  # for a whole answer
@@ -85,7 +86,7 @@ class PublicRest:
         if response.status == 200:
             return body
         said = f"HTTP {response.status} {body[:200].decode(errors='replace')}".strip()
-        if response.status in STOP_STATUSES:
+        if response.status in REFUSING:
             raise self._door.refused(response.status, response.headers.get("Retry-After", ""), said)
         kind = ReadRefused if 400 <= response.status < 500 else Unavailable
         raise kind(self.venue, self.url, said)

@@ -33,7 +33,8 @@ class AlphaListing:
     ) -> None:
         self._clock = clock
         self._symbols = Kept(clock, LISTED_SECONDS, read_symbols, keep_last=True)
-        self._withdrawn = Kept(clock, LISTED_SECONDS, read_withdrawn, keep_last=True)
+        self._read_withdrawn = read_withdrawn
+        self._withdrawn = Kept(clock, LISTED_SECONDS, self._tokens, keep_last=True)
         self._parsed: dict[str, tuple[Row, Instrument]] = {}  # by symbol: each row once
         self._read_again_at = 0.0  # by the monotonic clock, while the list of tokens has never been read
 
@@ -73,6 +74,12 @@ class AlphaListing:
         """An order was denied by the rules (see the port)."""
         self._symbols.doubt()
 
+    async def _tokens(self) -> _Withdrawn:
+        """The list of tokens; who queued for a first read that failed makes no other one."""
+        if self._clock.monotonic() < self._read_again_at:
+            raise VenueNotReached("unread", "the list of tokens could not be read just now")
+        return await self._read_withdrawn()
+
     async def _if_any(self, read: Callable[[], Awaitable[_Withdrawn]]) -> _Withdrawn | None:
         """None while the list has never been read; then whoever asks does not wait for the next try."""
         if self._clock.monotonic() < self._read_again_at:
@@ -80,8 +87,9 @@ class AlphaListing:
         try:
             return await read()
         except (VenueNotReached, VenueSilent) as error:
-            self._read_again_at = self._clock.monotonic() + HALTED_SECONDS
-            _log.warning("token list unread: Alpha counts as halted", error=str(error))
+            if (now := self._clock.monotonic()) >= self._read_again_at:
+                self._read_again_at = now + HALTED_SECONDS
+                _log.warning("token list unread: Alpha counts as halted", error=str(error))
             return None
 
 

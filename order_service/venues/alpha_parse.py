@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from order_service.venues import door
+from order_service.venues.door import opens_at
 from order_service.venues.fields import (
     Row,
     Unreadable,
@@ -42,7 +42,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
-from otopilot import money
+from otopilot import door, money
 from otopilot.instrument import Instrument, Side
 from otopilot.money import ZERO
 from otopilot.order import Fee, LegRole, LegStatus, Order, Trade, TradeKey, VenueOrderId
@@ -149,7 +149,7 @@ def data_of(response: Response, now: datetime, *, writing: bool) -> Any:
     challenged = any(name.startswith("risk_challenge_") for name in response.headers)
     if status in door.REFUSING and not challenged:
         wait = door.told(response.headers.get("retry-after", ""))
-        until = door.opens_at(status, wait, now)
+        until = opens_at(status, wait, now)
         raise RateLimited(f"http_{status}", "the venue refuses requests", until)
     if status == 401 and not writing:
         raise CredentialRefused("auth_expired", "HTTP 401")

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from order_service.venues import alpha_parse, door, spot_answers
+from order_service.venues import alpha_parse, spot_answers
 from order_service.venues.fields import Row, Unreadable, row_of, rows_of, text_of, whole_of
 from order_service.venues.port import Limits, RateLimited, Response, VenueError
+from otopilot import door
 
 MARKET_SERVICE_WEIGHT = 600  # of the same address, under its own breaker (architecture 5.9)
 SPOT_LIMITS_A_MINUTE = 6000

@@ -56,9 +56,8 @@ class VenueBusy(VenueSilent):
 
 
 class CredentialRefused(VenueRefused):
-    """The account's credential is not accepted, or the venue wants verification: a person is needed.
-
-    `code` is `auth_expired`, `verification_required` or `not_permitted`.
+    """The account's credential is not accepted. `code`: `auth_expired` or `verification_required`, for which
+    a person is needed, or `not_permitted`, which may pass by itself and is tried again.
     """
 
 
@@ -186,10 +185,7 @@ StreamSink = Callable[[StreamNews], None]  # must return at once
 
 
 class Account(Protocol):
-    """One user's private side at a venue. Every call may raise the three failures.
-
-    Nothing here is repeated by itself except reads.
-    """
+    """One user's private side at a venue. Every call may fail in the three ways; only reads are repeated."""
 
     async def place(self, order: Order) -> Placed:
         """Send an order, once, signed with its `submitted_at` and never later than 1 s after it.
@@ -290,15 +286,14 @@ class VenuePort(Protocol):
         ...
 
     async def known_instrument(self, symbol: str) -> Instrument:
-        """The same rules, however old, unless the venue has refused what they allow.
-
-        For placements, which do not wait for a refresh; whoever sweeps keeps them fresh.
+        """The same rules, however old, unless the venue has refused what they allow: for placements,
+        which do not wait for a refresh. Whoever sweeps keeps them fresh.
         """
         ...
 
     def doubt_rules(self, symbol: str) -> None:
-        """An order was denied by the rules as we know them: the next sweep reads them again, unless
-        they are a few seconds old. What the venue loosens, nothing else would tell (reliability 29).
+        """An order was denied by the rules as we know them: the next sweep reads them again if they are
+        older than half a minute. What the venue loosens, nothing else would tell (reliability 29).
         """
         ...
 

@@ -64,7 +64,8 @@ class Kept(Generic[T]):
     """A value that is read anew when it is older than allowed; concurrent readers share one read.
 
     With `keep_last` a failed read leaves the last good value in force, and is tried again after
-    five seconds. Refusals always get through.
+    five seconds, whoever asks: readers that queued for a venue which hangs would wait one read after
+    the other. Refusals always get through.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Kept(Generic[T]):
         self._keep_last = keep_last
         self._lock = asyncio.Lock()
         self._good_until = 0.0
+        self._failed_until = 0.0
         self._distrusted = False
         self._doubted = False
         self.newest: T | None = None
@@ -83,19 +85,20 @@ class Kept(Generic[T]):
     async def get(self, within: float | None = None) -> T:
         """The value, not older than allowed or than `within` seconds. Raises what the read raises."""
         async with self._lock:
-            left = self._good_until - self._clock.monotonic()
+            now = self._clock.monotonic()
+            left = self._good_until - now
             if self._doubted:
                 within = min(DENIED_SECONDS, self._seconds if within is None else within)
             if within is not None:
                 left -= self._seconds - within
-            if self.newest is not None and left > 0:
+            if self.newest is not None and (left > 0 or now < self._failed_until):
                 return self.newest
             try:
                 self.newest = await self._read()
             except (VenueNotReached, VenueSilent):
                 if self.newest is None or not self._keep_last:
                     raise
-                self._good_until = self._clock.monotonic() + _AFTER_FAILURE_SECONDS
+                self._failed_until = self._clock.monotonic() + _AFTER_FAILURE_SECONDS
                 return self.newest
             self._good_until = self._clock.monotonic() + self._seconds
             self._distrusted = self._doubted = False
@@ -109,7 +112,7 @@ class Kept(Generic[T]):
 
     def distrust(self) -> None:
         """The value has been proven wrong: the next reader reads it anew."""
-        self._good_until = 0.0
+        self._good_until = self._failed_until = 0.0
         self._distrusted = True
 
     def doubt(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from order_service.venues import door
+from order_service.venues.door import opens_at
 from order_service.venues.fields import Row, Unreadable, decode, moment_of, quoted, row_of, text_of, whole_of
 from order_service.venues.port import (
     CredentialRefused,
@@ -20,6 +20,7 @@ from order_service.venues.port import (
     VenueRefused,
     VenueSilent,
 )
+from otopilot import door
 
 _BUSY = timedelta(seconds=90)  # "back off minutes"
 
@@ -97,7 +98,7 @@ def answer_of(response: Response, now: datetime) -> Any:
     code, said = error.get("code"), error.get("msg")
     code, said = code if isinstance(code, str) else "", said if isinstance(said, str) else ""
     wait = door.told(response.headers.get("retry-after", ""))
-    until = door.opens_at(status, wait, now, said=said)
+    until = opens_at(status, wait, now, said=said)
     raise failure(status, code, said, until, now)
 
 
@@ -158,7 +159,7 @@ def _retry_at(error: Row, status: int, said: str, now: datetime) -> datetime:
             ahead = told_at - now
         except Unreadable:
             wait = None
-    return door.opens_at(status, wait, now, said=said, ahead=ahead)
+    return opens_at(status, wait, now, said=said, ahead=ahead)
 
 
 def ws_used_weight(message: Row) -> int | None:

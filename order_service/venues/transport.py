@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import aiohttp
 from yarl import URL
 
-from order_service.venues import door
+from order_service.venues.door import opens_at
 from order_service.venues.port import (
     RateLimited,
     Response,
@@ -23,6 +23,7 @@ from order_service.venues.port import (
     VenueNotReached,
     VenueSilent,
 )
+from otopilot import door
 from otopilot.clock import Clock
 
 Origin = tuple[str, int]  # host and port
@@ -139,7 +140,7 @@ class HttpTransport:
         if refusal.status not in door.REFUSING:
             return VenueNotReached("connection", message)
         wait = door.told(refusal.headers.get("Retry-After", "") if refusal.headers else "")
-        until = door.opens_at(refusal.status, wait, self._clock.now())
+        until = opens_at(refusal.status, wait, self._clock.now())
         return RateLimited(f"http_{refusal.status}", message, until)
 
     async def aclose(self) -> None:

@@ -91,9 +91,11 @@ class WsLine:
             await leave.wait()
             served = self._clock.monotonic() - opened_at > OVERLAP_SECONDS
             failures = 0 if served else failures + 1
-            if api.ended is not None:
-                # Full jitter: those cut off together do not come back together.
-                await self._clock.sleep(wait_seconds(api.ended, failures, self._clock))
+            if api.ended is not None or not served:
+                # Full jitter: those cut off together do not come back together. And a venue of which every
+                # server says that it is going does not use up what connections this address may open.
+                reason = api.ended or VenueSilent("left", "the connection was left soon after it was opened")
+                await self._clock.sleep(wait_seconds(reason, failures, self._clock))
 
     async def _open(self) -> tuple[WsApi, asyncio.Event]:
         socket = await self._transport.connect(self._url)

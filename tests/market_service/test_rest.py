@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_service.venues import binance_alpha, binance_spot
-from market_service.venues.door import Door
+from market_service.venues.door import CONNECTS, CONNECTS_SECONDS, Door
 from market_service.venues.port import ReadRefused, Unavailable
 from market_service.venues.rest import PublicRest, WeightBudget
 from otopilot.instrument import Venue
@@ -85,6 +85,55 @@ async def test_a_refusal_is_told_apart_from_trouble(venue: Imitation) -> None:
                 await rest.get("/agg-trades", {}, weight=1)
             assert not isinstance(caught.value, ReadRefused)
         assert venue.asked["list"] == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("99999999", 3 * 86_400),
+        ("259201", 3 * 86_400),
+        ("999999999", 120),
+        ("9" * 400, 120),
+        ("0", 120),
+        ("٣٠٠", 120),
+        ("3e2", 120),
+        ("-5", 120),
+    ],
+)
+def test_a_ban_is_no_longer_than_three_days_and_what_makes_no_sense_tells_nothing(
+    header: str, seconds: float
+) -> None:
+    clock = FakeClock()
+    door = Door(Venue.SPOT, "https://spot", clock)
+    assert door.refused(418, header, "HTTP 418").retry_after == seconds
+    clock.elapsed += seconds - 0.1
+    with pytest.raises(Unavailable, match="asked for silence"):
+        door.check()
+    clock.elapsed += 0.2
+    door.check()
+
+
+class SleptClock(FakeClock):
+    """Sleeping moves it, and is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.elapsed += seconds
+
+
+async def test_what_rounding_leaves_of_a_wait_to_connect_is_not_waited_for_in_tiny_parts() -> None:
+    clock = SleptClock()
+    door = Door(Venue.SPOT, "https://spot", clock)
+    for _ in range(CONNECTS):
+        await door.wait_to_connect()
+    assert clock.slept == []
+    clock.elapsed = CONNECTS_SECONDS - 1e-9
+    await door.wait_to_connect()
+    assert clock.slept == [0.01]
 
 
 def test_live_knows_no_other_hosts_than_the_allowed_ones() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from order_service.venues import alpha_parse, door, spot_answers
+from order_service.venues import alpha_parse, spot_answers
 from order_service.venues.port import RateLimited, Response
+from otopilot import door
 from otopilot.clock import to_ms
 from tests.order_service.venues.fakes import NOW, reply
 

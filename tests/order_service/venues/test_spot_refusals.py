@@ -132,3 +132,19 @@ async def test_a_server_that_answers_that_it_is_going_is_left_for_another_connec
         assert api.wires[1].asked[-1]["method"] == "order.place"
         await asyncio.sleep(10)
         assert not api.wires[0].open
+
+
+@virtual
+async def test_a_venue_of_which_every_server_is_going_is_connected_to_ever_more_slowly() -> None:
+    api = Desk()
+    api.instead["order.place"] = {"status": 500, "error": {"code": -1016, "msg": "shutting down"}}
+    async with opened(api, connections=1) as venue:
+        for _ in range(600):
+            with pytest.raises(VenueSilent):
+                await account(venue).place(now(SINGLE, api))
+            await asyncio.sleep(0.1)
+        assert 5 < len(api.connects) < 30
+        api.instead.clear()
+        await asyncio.sleep(11)
+        await account(venue).place(now(SINGLE, api))
+        assert len(api.open) == 1
