@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -81,3 +82,10 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     order_limits: Mapping[str, Decimal] = {}  # what one order may be worth of an asset
     has_client_ids: bool
     ahead: timedelta = timedelta()  # the venue's clock, of ours
+
+
+class Signed(NamedTuple):
+    """When a request of this process was signed, by two clocks that nobody sets."""
+
+    monotonic: float
+    venue_time: datetime

@@ -7,14 +7,13 @@ no protobuf; the servicer calls it, care.py and reconciliation.py feed it.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
 from order_service import circumstances, matching, placing
-from order_service.asking import BEGIN_WITHIN_SECONDS, Ask, Circumstances
+from order_service.asking import BEGIN_WITHIN_SECONDS, Ask, Circumstances, Signed
 from order_service.books import Books
 from order_service.denied import Denied, JournalFailed, Kind
 from order_service.fee_values import fee_value, row_of
@@ -58,13 +57,6 @@ LEARN_AGAIN_SECONDS = 1.0
 MOST_NOTED = 1_000
 _log = log.get("order_manager")
 Changed = Callable[[Order], None]
-
-
-class Signed(NamedTuple):
-    """When a request of this process was signed, by two clocks that nobody sets."""
-
-    monotonic: float
-    venue_time: datetime
 
 
 class OrderManager:
@@ -170,7 +162,7 @@ class OrderManager:
         if ask.validate_only or order.order_id != order_id:
             return
         self._signed[order_id] = Signed(self._clock.monotonic(), order.submitted_at + ahead)
-        self._sending[order_id] = self._tasks.spawn(self._send(session, order), f"send {order_id}")
+        self._sending[order_id] = self._tasks.spawn(self._send(session, order, ask), f"send {order_id}")
         self._tell(order)
 
     def awaits_answer(self, order_id: OrderId) -> bool:
@@ -189,10 +181,10 @@ class OrderManager:
         signed = self._signed.get(order_id)
         return self._clock.monotonic() - (self._began if signed is None else signed.monotonic)
 
-    async def _send(self, session: Session, order: Order) -> None:
+    async def _send(self, session: Session, order: Order, ask: Ask) -> None:
         """Send one journaled order, once, and learn what the venue says (architecture 5.3, 5.4)."""
         try:
-            asking = self._tasks.spawn(self._ask_venue(session, order), f"place {order.order_id}")
+            asking = self._tasks.spawn(self._ask_venue(session, order, ask), f"place {order.order_id}")
             done, _ = await asyncio.wait((asking,), timeout=DOUBT_AFTER_SECONDS)
             if not done:
                 doubt = Doubted(reason=f"no answer within {DOUBT_AFTER_SECONDS:g} s", at=self._clock.now())
@@ -214,11 +206,15 @@ class OrderManager:
             else:
                 return
 
-    async def _ask_venue(self, session: Session, order: Order) -> list[News]:
+    async def _ask_venue(self, session: Session, order: Order, ask: Ask) -> list[News]:
         try:
             failpoints.hit("place.before_send")
+            # The machine, or the disk, may have stood still since the decision.
+            placing.check_price_age(ask, self._clock.now())
             placed = await session.account.place(order)
             failpoints.hit("place.after_send")
+        except Denied as old:
+            return [self._refused(RejectionKind.NOT_SENT, VenueNotReached(old.reason, old.message))]
         except VenueNotReached as error:
             return [self._refused(RejectionKind.NOT_SENT, error)]
         except CredentialRefused as error:

@@ -80,7 +80,7 @@ def _admit(
             f"{tx.books.owner or 'nobody'} has the placing right",
             owner=tx.books.owner,
         )
-    _check_price_age(ask, now)
+    check_price_age(ask, now)
     _check_status(known.instrument)
     _check_filters(ask.side, ask.price, ask.quantity, ask, known)
     _check_room(tx.books, ask)
@@ -96,7 +96,7 @@ def _admit(
     return order, got
 
 
-def _check_price_age(ask: Ask, now: datetime) -> None:
+def check_price_age(ask: Ask, now: datetime) -> None:
     """A price from the market must be fresh at the commit, not only when it was looked at."""
     from_market = ask.side is Side.BUY or ask.purpose is Purpose.FLATTEN
     if not from_market:

@@ -89,8 +89,10 @@ class Turn:
             self.set(wake_at=until)
 
     def later(self, seconds: float) -> float:
-        """So many seconds from now at most, in the loop's own phase: who was late together parts again."""
-        return self.now + seconds - (self.now - self.state.slot) % seconds
+        """About so many seconds from now, in the loop's own phase: who was late together parts again."""
+        left = seconds - (self.now - self.state.slot) % seconds
+        # A moment that has come, but for what a float cannot tell, is not waited for once more.
+        return self.now + (left if left > seconds / 10 else left + seconds)
 
     def read(self) -> None:
         """Read position and volume, unless that is under way."""

@@ -250,6 +250,23 @@ async def test_the_prices_age_counts_at_the_commit(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_what_stood_still_until_the_price_was_too_old_is_not_sent(tmp_path: Path) -> None:
+    """The disk here; a machine that stands still between decision and request looks the same."""
+    async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
+        await desk.add("1")
+        desk.store.seconds = 5.0
+        placed = await desk.place()
+        desk.store.seconds = 0.0
+        await desk.sleep(10)
+        order = desk.order(placed)
+        assert order.state is OrderState.REJECTED
+        assert order.rejection is not None
+        assert (order.rejection.kind, order.rejection.code) == (RejectionKind.NOT_SENT, "DENIED_PRICE_AGE")
+        assert desk.account().sent == []
+        assert (await desk.place()).state is OrderState.WORKING
+
+
+@virtual
 async def test_funds_are_checked_and_orders_since_the_read_count(tmp_path: Path) -> None:
     async with Desk(tmp_path / "j.db", alpha_venue()) as desk:
         await desk.add("1")

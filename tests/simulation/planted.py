@@ -286,7 +286,7 @@ def _local_time_day(patches: Patches) -> None:
 
 
 def _price_age_not_checked(patches: Patches) -> None:
-    patches.put(placing, "_check_price_age", lambda _: lambda ask, now: None)
+    patches.put(placing, "check_price_age", lambda _: lambda ask, now: None)
 
 
 def _stale_owner_accepted(patches: Patches) -> None:

@@ -5,14 +5,29 @@ from decimal import Decimal as D
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otopilot.instrument import InstrumentStatus
 from otopilot.order import OrderId, Purpose
 from otopilot.position import UserState
-from strategy_service.state import AskAgain, Condition, Outcome, Phase, Read, Seen, Unread, Woke
+from strategy_service.state import (
+    AskAgain,
+    Condition,
+    Moment,
+    Outcome,
+    Phase,
+    Read,
+    Seen,
+    State,
+    Unread,
+    Woke,
+)
+from strategy_service.turn import Turn
 from tests.strategy_service.builders import (
     KOGE,
     accepted,
+    at,
     canceled,
     filled,
     order_of,
@@ -251,6 +266,15 @@ def test_a_loop_that_was_woken_late_looks_again_in_its_own_phase() -> None:
     play.now = due + 0.4  # with everybody else, after the process stood still
     play.said(Woke())
     assert play.state.wake_at == pytest.approx(due + 1.0)
+
+
+@given(st.floats(0, 1e6), st.integers(0, 10_000))
+def test_a_loop_that_looks_again_never_does_so_at_the_same_moment(slot: float, looks: int) -> None:
+    """The remainder of a division of floats may be all but the divisor."""
+    now = slot + 0.1 * looks
+    moment = Moment(now=now, at=at(now), quote=None, swing=D(0), rise=D(0), market_up=True)
+    again = Turn(rules(), State(slot=slot), moment).later(1.0)
+    assert 0.09 < again - now < 1.11
 
 
 def test_at_the_limit_of_open_sells_it_waits_for_one_to_fill() -> None:

@@ -1,4 +1,7 @@
-"""I13: no placement on a price that is too old, or that nobody told."""
+"""I13: no placement on a price that is too old, or that nobody told.
+
+An order that was journaled on one may still not be sent: the process stood still in between.
+"""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from order_service.placing import Ask
 from otopilot.instrument import Side
-from otopilot.order import Order, Purpose
+from otopilot.order import Order, OrderId, Purpose
 from otopilot.quote import Quote
 from tests.simulation.checkers.base import Checker
 from tests.simulation.journal_view import Changes
@@ -18,7 +21,7 @@ COMMIT = timedelta(milliseconds=50)  # the decision is timed, the row is seen a 
 
 
 class FreshPrices(Checker):
-    """I13: the price of a BUY was confirmed within its limit when it was journaled."""
+    """I13: the price of a BUY that the venue got was confirmed within its limit when it was journaled."""
 
     name = "I13"
 
@@ -26,6 +29,7 @@ class FreshPrices(Checker):
         super().__init__(sim)
         self._asked: dict[str, list[Ask]] = {}  # a request may be asked for by two owners
         self._told: dict[tuple[str, datetime], Decimal] = {}
+        self._wrongly: dict[OrderId, str] = {}  # journaled
 
     def quoted(self, quote: Quote) -> None:
         self._told[quote.symbol, quote.confirmed_at] = quote.price
@@ -37,7 +41,10 @@ class FreshPrices(Checker):
         for order in changes.placed:
             stories = [self._wrong(order, ask) for ask in self._asked[order.request_id]]
             if all(stories):
-                self.fail(stories[-1])
+                self._wrongly[order.order_id] = stories[-1]
+        for _, after in changes.updated:
+            if after.order_id in self._wrongly and after.working.venue_order_id is not None:
+                self.fail(self._wrongly[after.order_id])
 
     def _wrong(self, order: Order, ask: Ask) -> str:
         """What is wrong with placing the order on that request; empty when nothing is."""
