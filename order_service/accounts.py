@@ -120,7 +120,7 @@ def _position(books: Books, account: AccountKey, strategy: StrategyId, user: Use
         last_cycle=cycle,
         cycle_orders=tuple(books.orders_of_cycle(strategy, account, cycle)) if cycle else (),
         open_orders=tuple(live),
-        inventory=inventory.base,
+        inventory=inventory.held,
         inventory_cost=money.truncate(inventory.cost, _PLACES),
         uncovered=books.uncovered(account),
         average_cost=None if average is None else money.truncate(average, _PLACES),

@@ -234,7 +234,7 @@ class Books:
             fees = (fee.amount for fee in order.buy.fees if fee.asset == base_asset)
             received = order.buy.filled_quantity - sum(fees, ZERO)
             covered += max(ZERO, min(sell.unfilled, received - sell.filled_quantity))
-        return max(ZERO, self.ledger.inventory(account).base - covered)
+        return max(ZERO, self.ledger.inventory(account).held - covered)
 
     def open_sells(self, account: AccountKey) -> int:
         """SELLs of the account that rest or may come to rest, foreign ones included."""

@@ -15,6 +15,7 @@ from order_service.rate_budget import Priority
 from order_service.reconciliation import Reconciliation
 from order_service.rota import Rota
 from order_service.sessions import Session, SessionKey, Sessions
+from order_service.store import TESTED_AGAIN
 from order_service.venues.port import (
     BalancePushed,
     CredentialRefused,
@@ -37,7 +38,6 @@ MOST_UNMATCHED = 1_000
 MOST_HELD_BACK = 1_000  # pushes of one user while a sweep runs after its stream came up
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 10.0
-TESTED_AGAIN = "not_permitted"  # the reason of a stop that may pass by itself (binance-spot 10.2)
 
 _log = log.get("keeper")
 
@@ -150,10 +150,11 @@ class Keeper:
             await session.account.at(Priority.SWEEP).balances()
         except VenueError as error:
             _log.info("still not permitted", user=session.user_id, venue=session.venue, error=str(error))
-            return
-        reason = "the venue accepts the credential again: open orders and history are being read"
-        await self._sessions.set_state(session, UserState.SETTLING, "settling", reason)
-        session.sweep_now.set()
+        except Exception:
+            _log.exception("not tested", user=session.user_id, venue=session.venue)
+        else:
+            reason = "the venue accepts the credential again: open orders and history are being read"
+            await self._sessions.try_again(session, TESTED_AGAIN, reason)
 
     async def _sweep_once(self, session: Session) -> bool:
         """Read the account; what came of it is the session's state. False: try again soon."""

@@ -1,7 +1,8 @@
 """The users: one session each, with its account at the venue, its condition and what was read of it.
 
 A user's failure is that user's: it becomes a state with a reason code here and touches nobody
-else (architecture 7). A stopped user needs a person; storing a credential starts it afresh.
+else (architecture 7). A stopped user needs a person, but for a key that is not permitted, which is
+tried again; storing a credential starts it afresh.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from order_service.denied import Denied, JournalFailed, Kind
 from order_service.gate import GatedAccount
 from order_service.journal import Journal
 from order_service.rate_budget import Priority, RateBudget
-from order_service.store import StoredUser
+from order_service.store import TESTED_AGAIN, StoredUser
 from order_service.transaction import Transaction
 from order_service.venues.port import FeeRates, StreamNews, VenuePort
 from otopilot import log
@@ -97,6 +98,11 @@ class Session:
     def can_be_asked(self) -> bool:
         """May its account still be read and its orders cancelled? Not with a refused credential."""
         return self.state is not UserState.STOPPED or self.reason_code in LOOKED_AFTER
+
+    @property
+    def awaits_person(self) -> bool:
+        """Stopped for what was seen: nobody but a person says that it may go on."""
+        return self.state is UserState.STOPPED and self.reason_code in LOOKED_AFTER
 
     def user(self) -> User:
         """The user as others see it."""
@@ -269,12 +275,28 @@ class Sessions:
             _log.error("condition not journaled", user=session.user_id, error=str(error))
 
     async def stop(self, session: Session, code: str, reason: str) -> None:
-        """This user cannot go on without a person; nobody else is touched."""
+        """This user cannot go on, in most cases without a person; nobody else is touched.
+
+        What a person has to look at stays the reason, whatever befalls the credential meanwhile.
+        """
+        if session.awaits_person and code not in LOOKED_AFTER:
+            _log.error("user stopped already", user=session.user_id, venue=session.venue, code=code)
+            return
         await self.set_state(session, UserState.STOPPED, code, reason)
+
+    async def try_again(self, session: Session, code: str, reason: str) -> None:
+        """The cause of a stop has passed: settle anew, unless the user is stopped for another by now."""
+        if session.state is UserState.STOPPED and session.reason_code == code:
+            await self.set_state(session, UserState.SETTLING, "settling", reason)
+            session.sweep_now.set()
 
     def bar_all(self, code: str, reason: str) -> list[Session]:
         """Nobody places from this moment on; returns those to `stop`, which keeps it over restarts."""
-        barred = [session for session in self.all() if session.state is not UserState.STOPPED]
+        barred = [
+            session
+            for session in self.all()
+            if session.state is not UserState.STOPPED or session.reason_code == TESTED_AGAIN
+        ]
         for session in barred:
             session.state, session.reason_code, session.reason = UserState.STOPPED, code, reason
         return barred

@@ -41,6 +41,9 @@ class StoredOrder:
     number: int
 
 
+TESTED_AGAIN = "not_permitted"  # the code of a stop that may pass by itself (binance-spot 10.2)
+
+
 @dataclass(frozen=True)
 class StoredUser:
     """A user's row; the credential is sealed."""

@@ -15,7 +15,7 @@ from order_service.books import Books, account_of
 from order_service.feed import FeedItem
 from order_service.guard import Market
 from order_service.ledger import AccountKey, LedgerRow
-from order_service.store import Cursor, SqliteStore, Statement, StoredUser
+from order_service.store import TESTED_AGAIN, Cursor, SqliteStore, Statement, StoredUser
 from otopilot import log, money
 from otopilot.clock import from_ms, to_ms
 from otopilot.instrument import Venue
@@ -198,7 +198,7 @@ class Transaction:
         """With the trade itself: a kill may come before anybody has heard the alarm, and it sounds once."""
         self.alarms.append(story)
         for user in list(self.books.users.values()):
-            if not user.stopped_code:
+            if user.stopped_code in ("", TESTED_AGAIN):
                 self.set_user(replace(user, stopped_code="self_match", stopped_reason=story))
 
     def _count(self, row: LedgerRow) -> None:

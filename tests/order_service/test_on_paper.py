@@ -173,6 +173,30 @@ async def test_a_key_that_is_not_permitted_is_tried_again_seldom_and_trades_on_w
         assert (await desk.place()).state is OrderState.WORKING
 
 
+@virtual
+@pytest.mark.parametrize("seen", ["first", "last", "by all"])
+async def test_what_a_person_must_look_at_is_not_lifted_with_a_key_that_is_permitted_again(
+    tmp_path: Path, seen: str
+) -> None:
+    line = line_of(Venue.SPOT)
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.open_user()
+        if seen == "first":
+            await desk.sessions.stop(desk.session(), "contradiction", "seen")
+        line.control("POST", "faults", kind="business_error", venue="spot", code="-2015", user_id="1")
+        await desk.sleep(60)
+        if seen == "last":
+            await desk.sessions.stop(desk.session(), "contradiction", "seen")
+        if seen == "by all":
+            desk.manager._stop_everybody("seen")
+        line.control("DELETE", "faults")
+        await desk.sleep(2_000)
+        assert (desk.session().state, desk.session().reason) == (UserState.STOPPED, "seen")
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.sleep(2_000)
+        assert (desk.session().state, desk.session().reason) == (UserState.STOPPED, "seen")
+
+
 def asked_of_user(line: PaperLine) -> list[Request]:
     """What was asked with a key."""
     return [request for request in line.asked if "x-mbx-apikey" in request.headers]

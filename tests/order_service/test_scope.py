@@ -386,7 +386,10 @@ def test_a_fee_that_came_from_other_base_costs_what_it_was_worth_and_no_more() -
     inventory = ledger.inventory(ACCOUNT)
     assert (inventory.realised_cost, inventory.cost_complete) == (Decimal(10), True)
     assert (inventory.cost, inventory.held, inventory.average_cost) == (0, 0, None)
-    ledger.own(a_row(200, Side.SELL, "50", "0.5", "0.025", "0.025"), "ALPHA_22")
+    ledger.own(a_row(200, Side.BUY, "50", "0.4", "0.0004", "0.02"), "ALPHA_22")
+    inventory = ledger.inventory(ACCOUNT)
+    assert (inventory.held, inventory.average_cost) == (Decimal("0.3996"), 50), "and it is there to be sold"
+    ledger.own(a_row(201, Side.SELL, "50", "0.9", "0.025", "0.025"), "ALPHA_22")
     assert not ledger.inventory(ACCOUNT).cost_complete  # where did that come from?
 
 

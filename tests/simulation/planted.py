@@ -74,8 +74,8 @@ def _renamed(order: Order) -> Order:
 
 def _exception_means_failed(patches: Patches) -> None:
     def make(ask: Any) -> Any:
-        async def failed(self: OrderManager, session: Any, order: Order) -> Any:
-            news = await ask(self, session, order)
+        async def failed(self: OrderManager, *asked: Any) -> Any:
+            news = await ask(self, *asked)
             if isinstance(news[0], Doubted):
                 return [Refused(kind=RejectionKind.VENUE, code="failed", message="failed", at=news[0].at)]
             return news

@@ -43,8 +43,8 @@ def _secrets_are_not_sealed(patches: Patches) -> None:
 
 def _sends_are_never_forgotten(patches: Patches) -> None:
     def make(send: Any) -> Any:
-        async def kept(self: OrderManager, session: Any, order: Order) -> None:
-            await send(self, session, order)
+        async def kept(self: OrderManager, session: Any, order: Order, ask: Any) -> None:
+            await send(self, session, order, ask)
             task = asyncio.current_task()
             assert task is not None
             self._sending[order.order_id] = task
