@@ -17,6 +17,10 @@ from otopilot.tasks import TaskOwner, restarted
 RENEW_SECONDS = 23 * 3600.0  # the venue drops a connection after 24 hours
 RENEW_EARLIER = 0.04  # at most, as a share: connections made together are not renewed together
 OVERLAP_SECONDS = 5.0  # in which the one before is heard although nobody needs it any more
+# Of connections that are told to leave as they come, so many in a row have a successor within this time:
+# they serve until they are closed, and where not every server goes there is no gap.
+QUICK_SUCCESSORS = 8
+QUICK_SECONDS = 1.0
 RETIRE_SECONDS = 600.0  # the longest that one is kept
 
 _log = log.get("ws_line")
@@ -91,7 +95,9 @@ class WsLine:
             await leave.wait()
             served = self._clock.monotonic() - opened_at > OVERLAP_SECONDS
             failures = 0 if served else failures + 1
-            if api.ended is not None or not served:
+            if api.ended is None and not served and failures <= QUICK_SUCCESSORS:
+                await self._clock.sleep(self._clock.uniform(0.0, QUICK_SECONDS))
+            elif api.ended is not None or not served:
                 # Full jitter: those cut off together do not come back together. And a venue of which every
                 # server says that it is going does not use up what connections this address may open.
                 reason = api.ended or VenueSilent("left", "the connection was left soon after it was opened")
