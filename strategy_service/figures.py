@@ -19,7 +19,7 @@ from strategy_service.user_run import UserRun
 _log = log.get("figures")
 
 _INSTRUMENT_SECONDS = 300.0
-_HALTED_SECONDS = 10.0  # what does not trade now may again at any moment (reliability 28)
+_BLOCKING_SECONDS = 10.0  # what trades not at all now, or not so little, may at any moment (reliability 28)
 _POSITIONS_A_BEAT = 20
 _POSITION_SECONDS = 2.0
 
@@ -40,8 +40,8 @@ class Figures:
         await self._read_positions(runs, now)
         for run in runs:
             run.beat(self._clock.monotonic())
-        halted = any(run.instrument and run.instrument.status is not InstrumentStatus.TRADING for run in runs)
-        if now - self._instruments_read_at > (_HALTED_SECONDS if halted else _INSTRUMENT_SECONDS):
+        seconds = _BLOCKING_SECONDS if any(map(_blocks, runs)) else _INSTRUMENT_SECONDS
+        if now - self._instruments_read_at > seconds:
             self._instruments_read_at = now
             await asyncio.gather(*(self._refresh(run) for run in runs if run.is_running))
 
@@ -62,3 +62,10 @@ class Figures:
             user.take(await self._orders.position(user.rules), now)
         except (CallFailed, ValueError):
             user.take(None, now)
+
+
+def _blocks(run: StrategyRun) -> bool:
+    """Do the rules as they were read keep anybody from trading?"""
+    if run.instrument and run.instrument.status is not InstrumentStatus.TRADING:
+        return True
+    return any(user.waits_for_rules for user in run.users.values())

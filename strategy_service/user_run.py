@@ -339,6 +339,11 @@ class UserRun:
         """Five crashes: it does not start again by itself."""
         return self.ended is None and self._loop is None and self._strikes >= _MOST_STRIKES
 
+    @property
+    def waits_for_rules(self) -> bool:
+        """Might it trade by other rules of the venue?"""
+        return self._loop is not None and self._loop.state.waiting.code is Reason.AMOUNT_TOO_SMALL
+
     def _condition(self) -> tuple[UserState, Reason, str]:
         if self.ended is not None:
             outcome = self.ended.outcome.value
