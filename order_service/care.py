@@ -94,7 +94,7 @@ class Care:
                 order = self._manager.books.order(order_id)
                 if order is None:
                     return  # its commit failed: there never was such an order
-                if order.state is not OrderState.IN_DOUBT:
+                if order.state not in IN_FLIGHT:
                     self._resolution.forget(order_id)
                 if not needs_care(order, self._clock.monotonic() - patient.born):
                     return

@@ -151,6 +151,7 @@ class Keeper:
         except VenueError as error:
             _log.info("still not permitted", user=session.user_id, venue=session.venue, error=str(error))
         except Exception:
+            # A defect, or a payload nobody thought of: the user stays stopped, and is tested again.
             _log.exception("not tested", user=session.user_id, venue=session.venue)
         else:
             reason = "the venue accepts the credential again: open orders and history are being read"

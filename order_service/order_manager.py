@@ -78,6 +78,7 @@ class OrderManager:
         self._tasks = tasks
         self.hold = hold  # of an absent order's claims, from its sending on
         self._changed: list[Changed] = []
+        self.on_unjournaled_cancel: Callable[[OrderId], None] = lambda order_id: None  # of one in flight
         self._sending: dict[OrderId, asyncio.Task[None]] = {}
         self._began = clock.monotonic()
         self._signed: dict[OrderId, Signed] = {}  # of orders in flight
@@ -274,6 +275,9 @@ class OrderManager:
             await session.account.cancel(order, role)
         except VenueError as error:
             _log.warning("cancel failed", order_id=order.order_id, role=role, error=str(error))
+        finally:
+            if order.state in IN_FLIGHT:
+                self.on_unjournaled_cancel(order.order_id)
 
     # ------------------------------------------------------------------ learn
 

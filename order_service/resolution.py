@@ -73,6 +73,7 @@ class Resolution:
         self._clock = clock
         self._rules = rules
         self._cases: dict[OrderId, _Case] = {}
+        manager.on_unjournaled_cancel = self.cancel_unanswered
 
     async def step(self, session: Session, order: Order) -> float:
         """Look once; returns the seconds to pause before the next look. Raises VenueError."""
@@ -101,13 +102,15 @@ class Resolution:
     async def was_open(self, order: Order, role: LegRole) -> None:
         """A cancel of the leg in doubt did something: the venue had it, under an id it may now have lost.
 
-        By the old id it may not be found any more (binance-spot 3.4), and history may lag: it is journaled.
+        By the old id it may not be found any more (binance-spot 3.4), and history may lag: it is journaled,
+        and remembered first, for the journal may fail.
         """
+        self.cancel_unanswered(order.order_id)
         status = LegStatus.OPEN if role is LegRole.WORKING else LegStatus.PENDING
         await self._manager.learn(order.order_id, Report(role=role, status=status, at=self._clock.now()))
 
     def cancel_unanswered(self, order_id: OrderId) -> None:
-        """A cancel of an order in doubt may have renamed it: no look is clean before the margin is over."""
+        """A cancel of an order in flight may have renamed it: no look is clean before the margin is over."""
         case = self._cases.setdefault(order_id, _Case())
         case.first_clean, case.unanswered = None, self._clock.monotonic()
 

@@ -280,7 +280,7 @@ class Sessions:
         What a person has to look at stays the reason, whatever befalls the credential meanwhile.
         """
         if session.awaits_person and code not in LOOKED_AFTER:
-            _log.error("user stopped already", user=session.user_id, venue=session.venue, code=code)
+            _log.info("user stopped already", user=session.user_id, venue=session.venue, code=code)
             return
         await self.set_state(session, UserState.STOPPED, code, reason)
 

@@ -24,6 +24,7 @@ from strategy_service.status import Rate, UserState, UserStatus
 _log = log.get("user_run")
 
 _BLOCKED_SECONDS = 60.0  # then a place somebody waits for is given back
+_OF_RULES = (Reason.AMOUNT_TOO_SMALL, Reason.FILTER)  # waits that other rules of the venue would end
 _MOST_STRIKES = 5
 _MOST_BACKOFF_SECONDS = 60.0
 _HEALTHY_SECONDS = 120.0  # without a crash, the strikes are forgotten
@@ -342,7 +343,7 @@ class UserRun:
     @property
     def waits_for_rules(self) -> bool:
         """Might it trade by other rules of the venue?"""
-        return self._loop is not None and self._loop.state.waiting.code is Reason.AMOUNT_TOO_SMALL
+        return self._loop is not None and self._loop.state.waiting.code in _OF_RULES
 
     def _condition(self) -> tuple[UserState, Reason, str]:
         if self.ended is not None:

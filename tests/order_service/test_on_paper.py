@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from order_service.denied import JournalFailed
 from order_service.venues.port import Response, VenueSilent
 from otopilot.instrument import Venue
 from otopilot.order import LegRole, LegStatus, OrderState
@@ -117,6 +118,35 @@ async def test_an_order_found_by_nothing_but_the_id_its_cancel_gave_it_is_never_
         assert OrderState.REJECTED not in states
         assert [one.status for one in ended.legs] == [LegStatus.CANCELED] * 2
         assert {one.status for one in line.state.orders.values()} == {"CANCELED"}
+
+
+@virtual
+@pytest.mark.parametrize("cancelled_by", ["proof", "wish", "person"])
+async def test_a_cancel_whose_news_the_disk_did_not_take_is_remembered_3_4(
+    tmp_path: Path, cancelled_by: str
+) -> None:
+    settings = {"cancelled_found_by_old_id": "false", "database_lag_seconds": "25"}
+    line = line_of(Venue.SPOT, **settings)
+    states: list[OrderState] = []
+    async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
+        await desk.open_user()
+        hide_until_cancelled(line)
+        order = await desk.place()
+        desk.manager.on_change(lambda order: states.append(order.state))
+        if cancelled_by != "proof":
+            await desk.sleep(14)
+        if cancelled_by == "wish":
+            await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
+        if cancelled_by == "person":
+            desk.store.failures = 2
+            with pytest.raises(JournalFailed):
+                await desk.manager.cancel(order.order_id, LegRole.WORKING, "test")
+        while not any(one.method == "DELETE" for one in line.asked):
+            await desk.sleep(0.001)
+        desk.store.failures = 2
+        ended = await desk.becomes(order, OrderState.CANCELED, seconds=120)
+        assert OrderState.REJECTED not in states
+        assert [one.status for one in ended.legs] == [LegStatus.CANCELED] * 2
 
 
 @virtual
