@@ -1,13 +1,13 @@
 """Binance Alpha's public side: token list, exchange info, fee rate, last trades."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from market_service.venues import alpha_parse
-from market_service.venues.connection import Rejections, StreamPlace
+from market_service.venues.connection import Connection, Rejections, StreamPlace
 from market_service.venues.door import Door
 from market_service.venues.port import FeeRates, Listing, OnTick, Reading, Tick
 from market_service.venues.rest import PublicRest, WeightBudget
@@ -69,9 +69,13 @@ class AlphaMarket:
 
     def line(self, on_tick: OnTick, wanted: Callable[[], bool]) -> TradeStream:
         """A socket of the public stream, not yet running."""
-        return TradeStream(
-            self._place, self._session, self._clock, self._door, on_tick, wanted, self.rejections
-        )
+
+        def connection(symbols: Set[str]) -> Connection:
+            return Connection(
+                self._place, self._session, self._clock, self._door, symbols, on_tick, wanted, self.rejections
+            )
+
+        return TradeStream(self._place, self._clock, connection)
 
 
 def endpoints(settings: Settings) -> tuple[str, str]:

@@ -7,13 +7,9 @@ next one can be had the old one serves until it ends; then reads take over until
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
-import aiohttp
-
-from market_service.venues.connection import Connection, Rejections, StreamPlace
-from market_service.venues.door import Door
-from market_service.venues.port import OnTick
+from market_service.venues.connection import Connection, StreamPlace
 from otopilot import log
 from otopilot.clock import Clock
 
@@ -34,20 +30,12 @@ class TradeStream:
     def __init__(
         self,
         place: StreamPlace,
-        session: aiohttp.ClientSession,
         clock: Clock,
-        door: Door,
-        on_tick: OnTick,
-        wanted: Callable[[], bool],
-        rejections: Rejections,
+        connection: Callable[[Set[str]], Connection],  # that is to carry what is in the set
     ) -> None:
         self._place = place
-        self._session = session
         self._clock = clock
-        self._door = door
-        self._on_tick = on_tick
-        self._wanted = wanted
-        self._rejections = rejections
+        self._connection = connection
         self._symbols: set[str] = set()
         self._live: dict[Connection, asyncio.Task[None]] = {}  # one; two while it is renewed
 
@@ -101,16 +89,7 @@ class TradeStream:
                 await self._clock.sleep(pause)
 
     def _open(self, tasks: asyncio.TaskGroup) -> Connection:
-        connection = Connection(
-            self._place,
-            self._session,
-            self._clock,
-            self._door,
-            self._symbols,
-            self._on_tick,
-            self._wanted,
-            self._rejections,
-        )
+        connection = self._connection(self._symbols)
         task = self._live[connection] = tasks.create_task(connection.run())
         task.add_done_callback(lambda _: self._live.pop(connection))
         return connection

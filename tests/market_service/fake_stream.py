@@ -5,7 +5,7 @@ It stands where aiohttp's session stands; it counts who is served, and what each
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ from aiohttp import ClientConnectionError, RequestInfo, WSMessage, WSMsgType, WS
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from market_service.venues.connection import Rejections, StreamPlace
+from market_service.venues.connection import Connection, Rejections, StreamPlace
 from market_service.venues.door import Door
 from market_service.venues.port import OnTick
 from market_service.venues.stream import TradeStream
@@ -148,7 +148,10 @@ class StreamedVenue(FakeVenue):
 
 def line(server: FakeStreamServer, on_tick: OnTick, wanted: Callable[[], bool] = lambda: True) -> TradeStream:
     """A real line to this server."""
-    place = PLACE
     session: Any = SimpleNamespace(ws_connect=server.ws_connect)
-    door = server.door
-    return TradeStream(place, session, server.clock, door, on_tick, wanted, Rejections(place.venue))
+    rejections = Rejections(PLACE.venue)
+
+    def connection(symbols: Set[str]) -> Connection:
+        return Connection(PLACE, session, server.clock, server.door, symbols, on_tick, wanted, rejections)
+
+    return TradeStream(PLACE, server.clock, connection)

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from otopilot.rpc import Fault
-from strategy_service import figures
 from strategy_service.state import PlaceOto, PlaceSell, Rules, StopMode
 from strategy_service.status import UserState
 from strategy_service.supervisor import Supervisor
@@ -357,20 +356,6 @@ async def test_one_user_trades_two_tokens_in_two_strategies_at_once_over_one_pri
     assert [key.symbol for key in d.market.watched[-1]] == ["ALPHA_22USDT", "ALPHA_9USDT"]
     # One place is one user, in however many strategies it trades.
     assert states(d.supervisor, "b") == {"1": UserState.RUNNING, "2": UserState.QUEUED}
-
-
-async def test_an_amount_that_was_too_small_for_a_moment_trades_soon_again(
-    desk: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rules are read every five minutes, and every ten seconds while they keep somebody waiting."""
-    monkeypatch.setattr(figures, "_BLOCKING_SECONDS", 0.3)
-    d = desk(strategy(users=("1",), target="100000", **FAST))
-    d.market.instruments = [msgspec.structs.replace(KOGE, min_notional=D(1_000))]
-    await d.supervisor.open()
-    await d.supervisor.start("s")
-    await d.until(lambda: reasons(d.supervisor) == {"1": "amount_too_small"})
-    d.market.instruments = [KOGE]
-    await d.until(lambda: len(d.orders.buys()) >= 2)
 
 
 async def test_the_order_stream_resumes_by_sequence_and_starts_over_when_it_must(desk: Make) -> None:
