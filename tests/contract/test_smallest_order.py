@@ -17,7 +17,8 @@ from otopilot.instrument import Side, Venue
 from otopilot.order import LegRole, Order, StrategyId, UserId
 from strategy_service.state import PlaceOto, Seen, Standing
 from tests.order_service.desk import Desk
-from tests.order_service.fakes import KOGE, FakeVenue
+from tests.order_service.fakes import FakeVenue
+from tests.order_service.row import KOGE
 from tests.strategy_service.builders import at, filled, rules
 from tests.strategy_service.play import Play
 from tests.virtual_loop import VirtualClock, virtual

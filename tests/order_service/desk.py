@@ -34,10 +34,11 @@ from order_service.venues.port import Limits
 from order_service.worlds import Worlds
 from otopilot.clock import Clock
 from otopilot.instrument import Side, Venue
-from otopilot.order import Order, OrderId, Purpose, RequestId, ScopeId, StrategyId, UserId
+from otopilot.order import Order, OrderId, Purpose, RejectionKind, RequestId, ScopeId, StrategyId, UserId
 from otopilot.position import ScopeMember, ScopeVolume, VolumeScope
 from otopilot.tasks import TaskOwner
-from tests.order_service.fakes import KOGE, FakeAccount, FakeVenue
+from tests.order_service.fakes import FakeAccount, FakeVenue
+from tests.order_service.row import KOGE
 from tests.virtual_loop import VirtualClock
 
 RULES = ProofRules(
@@ -266,3 +267,8 @@ def events_of(store: SqliteStore, order_id: str) -> list[bytes]:
     """An order's events, oldest first: the order as it was placed, then news."""
     sql = "SELECT body FROM events WHERE order_id = ? ORDER BY sequence"
     return [body for (body,) in store._read.execute(sql, (order_id,))]
+
+
+def absent(order: Order) -> bool:
+    """Was it rejected as proven absent?"""
+    return order.rejection is not None and order.rejection.kind is RejectionKind.ABSENT

@@ -32,8 +32,8 @@ from otopilot.clock import Clock
 from otopilot.instrument import Instrument, Side, Venue
 from otopilot.money import ZERO
 from otopilot.order import Fee, LegRole, LegStatus, Order, Trade, TradeKey, VenueOrderId
+from tests.order_service.row import KOGE, Row
 
-KOGE = "ALPHA_22USDT"
 FEE = Decimal("0.0001")
 INSTRUMENT = Instrument(
     venue=Venue.ALPHA,
@@ -49,50 +49,6 @@ INSTRUMENT = Instrument(
 )
 
 Behaviour = Callable[["FakeAccount", Order], Awaitable[Placed]]
-
-
-@dataclass
-class Row:
-    """An order as the venue's books hold it."""
-
-    venue_id: VenueOrderId
-    side: Side
-    price: Decimal
-    quantity: Decimal
-    status: LegStatus | None
-    created_at: datetime
-    updated_at: datetime
-    client_id: str = ""
-    list_id: str | None = None
-    role: LegRole | None = None
-    executed: Decimal = ZERO
-    executed_quote: Decimal = ZERO
-    raw_status: str = ""
-    symbol: str = KOGE
-
-    def fact(self) -> VenueOrder:
-        """The row as the venue tells it."""
-        return VenueOrder(
-            venue_order_id=self.venue_id,
-            symbol=self.symbol,
-            side=self.side,
-            price=self.price,
-            quantity=self.quantity if self.status is not LegStatus.PENDING else ZERO,
-            status=self.status,
-            raw_status=self.raw_status,
-            executed_quantity=self.executed,
-            executed_quote=self.executed_quote,
-            client_id=self.client_id,
-            list_id=self.list_id,
-            role=self.role,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-        )
-
-    @property
-    def is_open(self) -> bool:
-        """Does it rest, or wait for its trigger?"""
-        return self.status in (None, LegStatus.OPEN, LegStatus.PENDING)
 
 
 @dataclass

@@ -15,9 +15,8 @@ from order_service.venues.port import Placed, RateLimited, VenueSilent
 from otopilot.instrument import Side
 from otopilot.order import LegRole, Order, OrderState, ScopeId
 from tests.order_service.behaviours import answer_lost, late, request_lost
-from tests.order_service.desk import HOLD, RULES, Desk, alpha_venue, spot_venue
+from tests.order_service.desk import HOLD, RULES, Desk, absent, alpha_venue, spot_venue
 from tests.order_service.fakes import FakeAccount, FakeVenue, accepted
-from tests.order_service.test_doubt import absent
 from tests.virtual_loop import SettableClock, virtual
 
 BOTH = pytest.mark.parametrize("make", [alpha_venue, spot_venue], ids=["alpha", "spot"])

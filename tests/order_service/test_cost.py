@@ -10,7 +10,7 @@ from order_service.denied import Denied
 from otopilot.order import Fee, Order, Purpose, ScopeId, UserId
 from otopilot.position import ScopeMember, VolumeScope
 from tests.order_service.desk import Desk, alpha_venue
-from tests.order_service.fakes import KOGE
+from tests.order_service.row import KOGE
 from tests.virtual_loop import virtual
 
 

@@ -15,7 +15,8 @@ from order_service.guard import Blocked, Claim, Guard
 from otopilot.instrument import Side, Venue
 from otopilot.order import LegRole, LegStatus, OrderId, OrderState, UserId
 from tests.order_service.desk import Desk, alpha_venue, spot_venue
-from tests.order_service.fakes import INSTRUMENT, KOGE
+from tests.order_service.fakes import INSTRUMENT
+from tests.order_service.row import KOGE
 from tests.virtual_loop import START, virtual
 
 MARKET = (Venue.ALPHA, KOGE)

@@ -16,7 +16,7 @@ from otopilot.instrument import Side
 from otopilot.order import ScopeId, UserId
 from otopilot.position import ScopeMember, VolumeScope, VolumeSide, VolumeWindow
 from tests.order_service.desk import Desk, alpha_venue
-from tests.order_service.fakes import KOGE
+from tests.order_service.row import KOGE
 from tests.order_service.test_histories import a_history
 from tests.virtual_loop import START, run, virtual
 

@@ -21,7 +21,8 @@ from protos import market_pb2, order_pb2_grpc
 from protos import order_pb2 as pb
 from tests.order_service.behaviours import request_lost, slow
 from tests.order_service.desk import SECRETS, Desk
-from tests.order_service.fakes import KOGE, FakeVenue
+from tests.order_service.fakes import FakeVenue
+from tests.order_service.row import KOGE
 
 ALPHA = market_pb2.VENUE_ALPHA
 

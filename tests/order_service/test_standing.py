@@ -14,7 +14,8 @@ from otopilot.instrument import Side
 from otopilot.order import LegRole, Order, OrderState
 from tests.order_service.behaviours import answer_lost, refused_by_filter
 from tests.order_service.desk import Desk, spot_venue
-from tests.order_service.fakes import FakeVenue, Row
+from tests.order_service.fakes import FakeVenue
+from tests.order_service.row import Row
 from tests.virtual_loop import virtual
 
 

@@ -13,7 +13,7 @@ from otopilot.instrument import Side, Venue
 from otopilot.order import LegRole, Order, OrderId, OrderState, UserId
 from tests.order_service.behaviours import answer_lost, request_lost
 from tests.order_service.desk import Desk, spot_venue
-from tests.order_service.fakes import KOGE
+from tests.order_service.row import KOGE
 from tests.virtual_loop import START, virtual
 
 MARKET = (Venue.SPOT, KOGE)
