@@ -24,6 +24,7 @@ from otopilot.instrument import Venue
 from otopilot.order import OrderState
 from paper_exchange.config import Config
 from strategy_service.config import StrategyConfig, UserSettings
+from tests import scratch
 from tests.simulation.course import Course
 from tests.simulation.profiles import MILD
 from tests.simulation.scenario import NOON, Scenario, paper
@@ -161,8 +162,8 @@ class GuardHour(Simulation):
 
 def play(*, guarded: bool, minutes: float, seed: int = 1) -> Hour:
     """One run of so many virtual minutes. Raises Violation when a service had a defect."""
-    shm, began = Path("/dev/shm"), time.process_time()
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as directory:
+    began = time.process_time()
+    with tempfile.TemporaryDirectory(dir=scratch.in_memory()) as directory:
         sim = GuardHour(seed, Path(directory), guarded=guarded, seconds=minutes * 60)
         gc.collect()
         gc.disable()

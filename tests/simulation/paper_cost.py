@@ -24,6 +24,7 @@ from paper_exchange.config import Config
 from paper_exchange.settlement import BNB_SHARE
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.plan import StrategyPlan, plan
+from tests import scratch
 from tests.simulation.course import Course
 from tests.simulation.market import SimMarket
 from tests.simulation.profiles import MILD
@@ -186,8 +187,7 @@ class PaperCost(Simulation):
 
 def play(case: Case, seed: int = 1) -> Result:
     """One case on virtual time. Raises Violation when it does not come to its end."""
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as directory:
+    with tempfile.TemporaryDirectory(dir=scratch.in_memory()) as directory:
         sim = PaperCost(case, seed, Path(directory))
         gc.collect()
         gc.disable()

@@ -20,6 +20,7 @@ from otopilot.position import ScopeVolume
 from otopilot.quote import Quote
 from paper_exchange.model import Event, OrderEvent
 from strategy_service.config import TradingConfig
+from tests import scratch
 from tests.simulation import checkers, logs, shared
 from tests.simulation.checkers.base import Checker
 from tests.simulation.clock import SimClock
@@ -272,8 +273,7 @@ def play(
 ) -> Outcome:
     """One seed from its first step to its last; `many`: fifty users on a shared target (shared.py)."""
     scenario = shared.scenario(seed, profile) if many else draw(seed, profile)
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as directory:
+    with tempfile.TemporaryDirectory(dir=scratch.in_memory()) as directory:
         # Collected between the runs: what is collected in one must not depend on chance. What is there
         # before the world is made is for good, modules and caches: it is not walked through each time.
         gc.collect()
