@@ -1,4 +1,4 @@
-"""What trades: each venue's instruments, cached for five minutes, the last good ones kept.
+"""What trades: each venue's instruments, cached for five minutes or less, the last good ones kept.
 
 Finds an instrument by its symbol, or by a token's name and chain. Token names are not unique
 (several chains, re-listings), so a name that means two things is never guessed.
@@ -17,7 +17,7 @@ from otopilot.clock import Clock
 from otopilot.instrument import Instrument, InstrumentStatus, Venue
 
 FRESH_SECONDS = 300.0
-RETRY_SECONDS = 10.0  # after a failed read, the last good listing is used this long without asking
+RETRY_SECONDS = 10.0  # after a read, or a failed one, the last good listing is used this long without asking
 QUOTE_ASSET = "USDT"
 GREATEST_FEE_CACHE = 1000
 GREATEST_HINTS = 5  # looking for close names is slow
@@ -56,11 +56,18 @@ class _Shelf:
         self.venue = venue
         self.listing: Listing | None = None
         self.fetched_at: datetime | None = None
-        self.ask_again_at = 0.0  # monotonic
+        self.read_at = 0.0  # monotonic
+        self.ask_again_at = 0.0  # monotonic, after a failure
         self.failure: Unavailable | None = None
         self.attempts = 0  # reads so far
         self.reading = asyncio.Lock()
         self.fees: dict[str, tuple[float, FeeRates | None]] = {}  # symbol -> (fresh until, rates)
+
+    def is_due(self, now: float, max_age: float) -> bool:
+        """Is it to be read for somebody whom a listing of that age serves?"""
+        if self.listing is None or self.failure is not None:
+            return now >= self.ask_again_at
+        return now - self.read_at >= max(RETRY_SECONDS, min(max_age, FRESH_SECONDS))
 
 
 class Catalogue:
@@ -79,9 +86,9 @@ class Catalogue:
             lines.append(f"and {len(absent) - GREATEST_HINTS} more that {venue} does not have")
         return lines
 
-    async def by_symbol(self, venue: Venue, symbol: str) -> Listed:
-        """The instrument of a symbol. Raises NotListed, Unavailable."""
-        shelf, listing, fetched_at = await self._listing(venue)
+    async def by_symbol(self, venue: Venue, symbol: str, *, max_age: float = FRESH_SECONDS) -> Listed:
+        """The instrument of a symbol; age in seconds. Raises NotListed, Unavailable."""
+        shelf, listing, fetched_at = await self._listing(venue, max_age)
         name = symbol if symbol in listing.instruments else symbol.upper()
         if name in listing.instruments:
             return await self._with_fees(shelf, listing.instruments[name], fetched_at)
@@ -90,9 +97,11 @@ class Catalogue:
             raise Unavailable(venue, shelf.venue.url, why)
         raise _no_symbol(venue, symbol, listing)
 
-    async def by_token(self, venue: Venue, token: str, chain: str) -> Listed:
-        """The instrument of a token against USDT. Raises NotListed, Ambiguous, Unavailable."""
-        shelf, listing, fetched_at = await self._listing(venue)
+    async def by_token(
+        self, venue: Venue, token: str, chain: str, *, max_age: float = FRESH_SECONDS
+    ) -> Listed:
+        """The instrument of a token against USDT, like by_symbol. Raises Ambiguous too."""
+        shelf, listing, fetched_at = await self._listing(venue, max_age)
         named = _named(token, listing)
         if not named:
             known = {item.token for item in listing.instruments.values()}
@@ -104,10 +113,12 @@ class Catalogue:
             raise NotListed(f"{venue} does not trade {token!r} against {QUOTE_ASSET}, only {others}")
         return await self._with_fees(shelf, _only(venue, token, quoted), fetched_at)
 
-    async def _listing(self, venue: Venue) -> tuple[_Shelf, Listing, datetime]:
-        """The venue's listing, read anew when it is five minutes old. Raises Unavailable."""
+    async def _listing(
+        self, venue: Venue, max_age: float = FRESH_SECONDS
+    ) -> tuple[_Shelf, Listing, datetime]:
+        """The venue's listing, read anew when it is older. Raises Unavailable."""
         shelf = self._shelves[venue]
-        if self._clock.monotonic() >= shelf.ask_again_at:
+        if shelf.is_due(self._clock.monotonic(), max_age):
             attempts = shelf.attempts
             async with shelf.reading:
                 # Whoever waited for another's read shares its outcome, also when that is a failure.
@@ -130,7 +141,7 @@ class Catalogue:
             _log.warning("instruments not read", venue=shelf.venue.venue, why=str(error))
             return
         shelf.listing, shelf.fetched_at, shelf.failure = listing, fetched_at, None
-        shelf.ask_again_at = self._clock.monotonic() + FRESH_SECONDS
+        shelf.read_at = self._clock.monotonic()
         _log.info("instruments read", venue=shelf.venue.venue, count=len(listing.instruments))
         if listing.unreadable:
             some = dict(list(listing.unreadable.items())[:5])

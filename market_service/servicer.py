@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import grpc
 
-from market_service.catalogue import Ambiguous, Catalogue, NotListed
+from market_service.catalogue import FRESH_SECONDS, Ambiguous, Catalogue, NotListed
 from market_service.hub import Hub, TooManySymbols
 from market_service.venues.port import Unavailable
 from market_service.watch import Key
@@ -41,11 +41,14 @@ class MarketServicer(market_pb2_grpc.MarketServiceServicer):
         venue = Venue.ALPHA if request.chain and not request.venue else _venue(request.venue)
         if venue is Venue.SPOT and request.chain:
             raise BadRequest("CHAIN_ON_SPOT", [("chain", "chain: Spot has none; leave it out or ask ALPHA")])
+        if request.max_age_ms < 0:
+            raise BadRequest("NEGATIVE_AGE", [("max_age_ms", "max_age_ms: an age is not negative")])
+        age = request.max_age_ms / 1000 or FRESH_SECONDS
         with _faults():
             if request.symbol:
-                listed = await self._catalogue.by_symbol(venue, request.symbol)
+                listed = await self._catalogue.by_symbol(venue, request.symbol, max_age=age)
             else:
-                listed = await self._catalogue.by_token(venue, request.token, request.chain)
+                listed = await self._catalogue.by_token(venue, request.token, request.chain, max_age=age)
         return wire.instrument_to_pb(listed.instrument, listed.fetched_at)
 
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.Price:

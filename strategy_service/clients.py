@@ -86,8 +86,10 @@ class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
 class MarketClient(Protocol):
     """Prices and instruments."""
 
-    async def instrument(self, venue: Venue, token: str, chain: str | None) -> Instrument:
-        """The instrument of a token. Raises Refused or Unreached."""
+    async def instrument(
+        self, venue: Venue, token: str, chain: str | None, max_age_seconds: float
+    ) -> Instrument:
+        """The instrument of a token, its rules read no longer ago. Raises Refused or Unreached."""
         ...
 
     async def price(self, key: PriceKey) -> Quote:
@@ -182,10 +184,15 @@ class GrpcMarket:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: Any = market_pb2_grpc.MarketServiceStub(channel)
 
-    async def instrument(self, venue: Venue, token: str, chain: str | None) -> Instrument:
+    async def instrument(
+        self, venue: Venue, token: str, chain: str | None, max_age_seconds: float
+    ) -> Instrument:
         """The instrument of a token; on Spot the token may also be the symbol."""
         request = market_pb2.GetInstrumentRequest(
-            venue=wire.venue_to_pb(venue), token=token, chain=chain or ""
+            venue=wire.venue_to_pb(venue),
+            token=token,
+            chain=chain or "",
+            max_age_ms=round(max_age_seconds * 1000),
         )
         answer = await _ask(self._stub.GetInstrument(request, timeout=DEADLINE_SECONDS))
         return wire.instrument_from_pb(answer)

@@ -12,13 +12,12 @@ from otopilot.clock import Clock
 from otopilot.instrument import InstrumentStatus
 from otopilot.rpc import Fault
 from strategy_service.clients import CallFailed, OrderClient
-from strategy_service.preparation import Preparation
+from strategy_service.preparation import RULES_SECONDS, Preparation
 from strategy_service.strategy_run import StrategyRun
 from strategy_service.user_run import UserRun
 
 _log = log.get("figures")
 
-_INSTRUMENT_SECONDS = 300.0
 _BLOCKING_SECONDS = 10.0  # what trades not at all now, or not so little, may at any moment (reliability 28)
 _POSITIONS_A_BEAT = 20
 _POSITION_SECONDS = 2.0
@@ -40,14 +39,14 @@ class Figures:
         await self._read_positions(runs, now)
         for run in runs:
             run.beat(self._clock.monotonic())
-        seconds = _BLOCKING_SECONDS if any(map(_blocks, runs)) else _INSTRUMENT_SECONDS
+        seconds = _BLOCKING_SECONDS if any(map(_blocks, runs)) else RULES_SECONDS
         if now - self._instruments_read_at > seconds:
             self._instruments_read_at = now
-            await asyncio.gather(*(self._refresh(run) for run in runs if run.is_running))
+            await asyncio.gather(*(self._refresh(run, seconds) for run in runs if run.is_running))
 
-    async def _refresh(self, run: StrategyRun) -> None:
+    async def _refresh(self, run: StrategyRun, max_age_seconds: float) -> None:
         try:
-            run.refresh(await self._preparation.resolve(run.config))
+            run.refresh(await self._preparation.resolve(run.config, max_age_seconds))
         except Fault as fault:
             _log.warning("instrument not refreshed", strategy_id=run.strategy_id, reason=fault.message)
 

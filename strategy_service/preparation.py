@@ -10,6 +10,7 @@ from strategy_service.right import PlacingRight
 from strategy_service.state import waits_for_right
 from strategy_service.strategy_run import StrategyRun
 
+RULES_SECONDS = 300.0  # the venue's rules of a symbol are this old at most
 _RIGHT_SECONDS = 2.0
 
 
@@ -54,11 +55,13 @@ class Preparation:
             right.want()  # the others go on, this one is tried again
         return True
 
-    async def resolve(self, config: StrategyConfig) -> Instrument:
-        """The instrument of the strategy's token. Raises Fault."""
+    async def resolve(self, config: StrategyConfig, max_age_seconds: float = RULES_SECONDS) -> Instrument:
+        """The instrument of the strategy's token, its rules no older. Raises Fault."""
         place = f" on {config.target_chain}" if config.target_chain else ""
         try:
-            return await self._market.instrument(config.venue, config.target_token, config.target_chain)
+            return await self._market.instrument(
+                config.venue, config.target_token, config.target_chain, max_age_seconds
+            )
         except Refused as error:
             text = (
                 f"strategy {config.strategy_id}: {config.venue} has no {config.target_token}{place}: {error}"

@@ -39,6 +39,26 @@ async def test_the_last_good_listing_outlives_a_failing_venue() -> None:
     assert listed.fetched_at > START
 
 
+async def test_who_wants_younger_rules_has_them_read_anew_but_not_oftener_than_every_ten_seconds() -> None:
+    desk = Desk(KOGE)
+    read = []
+    for elapsed, max_age in [(0, 300), (9, 1), (2, 300), (0, 10), (9, 0), (1.5, 0.5), (298, 1000), (3, 1000)]:
+        desk.clock.elapsed += elapsed
+        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age=max_age)
+        read.append(desk.venue.listings)
+    assert read == [1, 1, 1, 2, 2, 3, 3, 4]
+
+
+async def test_a_venue_that_fails_is_not_asked_sooner_by_who_wants_younger_rules() -> None:
+    desk = Desk(KOGE)
+    await desk.token("KOGE")
+    desk.venue.failing = True
+    for _ in range(5):
+        desk.clock.elapsed += 4
+        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age=1)
+    assert desk.venue.listings == 2
+
+
 async def test_nothing_was_ever_read_is_unavailable_and_asked_anew() -> None:
     desk = Desk(KOGE)
     desk.venue.failing = True

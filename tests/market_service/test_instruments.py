@@ -55,6 +55,14 @@ async def test_a_token_on_two_chains_wants_the_chain(venue: Imitation, start: St
     assert on_base.symbol == "ALPHA_373USDT"
 
 
+async def test_rules_may_be_wanted_younger_but_not_from_the_future(market: Stub) -> None:
+    asked = pb.GetInstrumentRequest(token="KOGE", chain="BSC", max_age_ms=10_000)
+    assert (await market.GetInstrument(asked)).symbol == KOGE
+    asked.max_age_ms = -1
+    fault = await refused(market.GetInstrument(asked))
+    assert (fault.code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "NEGATIVE_AGE")
+
+
 async def test_a_spot_symbol_needs_no_chain(market: Stub) -> None:
     found = await market.GetInstrument(pb.GetInstrumentRequest(venue=pb.VENUE_SPOT, token="btc"))
     assert (found.symbol, found.chain, found.buy_fee_rate) == ("BTCUSDT", "", "")

@@ -24,7 +24,9 @@ class SimMarket:
         self._dice = random.Random(seed)
         self._sequence = 0
 
-    async def instrument(self, venue: Venue, token: str, chain: str | None) -> Instrument:
+    async def instrument(
+        self, venue: Venue, token: str, chain: str | None, max_age_seconds: float
+    ) -> Instrument:
         """As the order service's adapter reads it."""
         server = self._sim.order
         symbol = next(m[0] for m in MARKETS if (m[1], m[2]) == (venue, token))

@@ -24,6 +24,7 @@ from paper_exchange.config import Config
 from paper_exchange.settlement import BNB_SHARE
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.plan import StrategyPlan, plan
+from strategy_service.preparation import RULES_SECONDS
 from tests import scratch
 from tests.simulation.course import Course
 from tests.simulation.market import SimMarket
@@ -106,7 +107,7 @@ class CostCourse(Course):
         await self._open_accounts()
         config = sim.scenario.strategies[0]
         rules = await SimMarket(sim, "plan").instrument(
-            config.venue, config.target_token, config.target_chain
+            config.venue, config.target_token, config.target_chain, RULES_SECONDS
         )
         sim.planned = sim.plan_of(config, rules)
         if sim.case.market == FLAT:

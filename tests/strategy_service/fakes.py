@@ -57,7 +57,9 @@ class FakeMarket:
         if self.down:
             raise Unreached("UNAVAILABLE", "UNAVAILABLE", "market service is down")
 
-    async def instrument(self, venue: Venue, token: str, chain: str | None) -> Instrument:
+    async def instrument(
+        self, venue: Venue, token: str, chain: str | None, max_age_seconds: float
+    ) -> Instrument:
         self._check()
         for each in self.instruments:
             if (each.venue, each.token) == (venue, token):
@@ -121,7 +123,7 @@ class FakeOrders:
         self._check()
         known = self.scopes.get(scope.scope_id)
         if owner_epoch != self.epoch:
-            raise _denied("STALE_OWNER", owner=self.owner)
+            raise denied("STALE_OWNER", owner=self.owner)
         if scope.scope_id in self.unwritable:
             raise Refused("INVALID_ARGUMENT", "BAD_ARGUMENT", "this scope cannot be written")
         if known is not None and known != scope and scope.revision <= known.revision:
@@ -217,7 +219,7 @@ class FakeOrders:
                 raise Refused("ALREADY_EXISTS", "REQUEST_REUSED", "other content")
             return self.orders[known[0]]
         if owner_epoch != self.epoch:
-            raise _denied("STALE_OWNER", owner=self.owner)
+            raise denied("STALE_OWNER", owner=self.owner)
         if rules.user_id not in self.users:
             raise Refused("NOT_FOUND", "UNKNOWN_USER", "no such user")
         self.on_place(asked, rules)
@@ -243,7 +245,7 @@ class FakeOrders:
         account = (rules.user_id, rules.instrument.symbol)
         mine = [o for o in self.orders.values() if (o.user_id, o.symbol) == account]
         if any(o.buy and o.state in (OrderState.WORKING, OrderState.SUBMITTING) for o in mine):
-            raise _denied("DENIED_SLOT")
+            raise denied("DENIED_SLOT")
         scope = self.scopes[rules.scope_id]
         users = {m.user_id for m in scope.members}
         counted = sum((self.counted(user) for user in users), ZERO)
@@ -259,7 +261,7 @@ class FakeOrders:
         notional = asked.quantity * asked.working_price
         smallest = rules.instrument.smallest_quantity(asked.min_working_price, asked.pending_price, ZERO)
         if notional > left and not (left > 0 and reserved == 0 and asked.quantity <= smallest):
-            raise _denied("DENIED_SCOPE", left=str(max(ZERO, left)), smallest_quantity=str(smallest))
+            raise denied("DENIED_SCOPE", left=str(max(ZERO, left)), smallest_quantity=str(smallest))
 
     async def cancel(
         self, order_id: OrderId, role: LegRole, reason: str, reprice_to: D | None = None
@@ -389,5 +391,5 @@ def _covers(order: Order) -> bool:
     return sell is not None and not sell.is_over and not order.is_over and sell.side is Side.SELL
 
 
-def _denied(reason: str, **metadata: str) -> Refused:
+def denied(reason: str, **metadata: str) -> Refused:
     return Refused("FAILED_PRECONDITION", reason, reason, metadata)

@@ -214,8 +214,8 @@ async def test_an_order_stream_that_fails_says_how(played: Played) -> None:
 
 async def test_instruments_by_token_and_prices_in_batches(played: Played) -> None:
     market, _, _ = played
-    assert await market.instrument(Venue.ALPHA, "KOGE", "BSC") == KOGE
+    assert await market.instrument(Venue.ALPHA, "KOGE", "BSC", 10) == KOGE
     with pytest.raises(Refused, match="no token KOGEE"):
-        await market.instrument(Venue.ALPHA, "KOGEE", "BSC")
+        await market.instrument(Venue.ALPHA, "KOGEE", "BSC", 10)
     batches: list[list[Quote]] = [list(b) async for b in market.watch([PriceKey(Venue.ALPHA, SYMBOL)])]
     assert [[q.price for q in batch] for batch in batches] == [[D(101)], []]

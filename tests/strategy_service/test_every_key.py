@@ -259,9 +259,9 @@ async def target_chain(desk: Make) -> None:
     asked = []
     instrument = d.market.instrument
 
-    async def told(venue: Venue, token: str, chain: str | None) -> Any:
+    async def told(venue: Venue, token: str, chain: str | None, max_age: float) -> Any:
         asked.append(chain)
-        return await instrument(venue, token, chain)
+        return await instrument(venue, token, chain, max_age)
 
     d.market.instrument = told  # type: ignore[method-assign]
     d.configure(configured(target_chain="Base"))

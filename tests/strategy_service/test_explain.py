@@ -9,7 +9,7 @@ from strategy_service.reasons import Reason, RoundResult
 from strategy_service.runs import Runs
 from strategy_service.state import PlaceOto, PlaceSell, Rules, Seen
 from tests.strategy_service.builders import filled, standing, strategy
-from tests.strategy_service.fakes import _denied
+from tests.strategy_service.fakes import denied
 from tests.strategy_service.play import Play
 from tests.strategy_service.test_supervisor import FAST, Make, reasons
 
@@ -19,7 +19,7 @@ async def test_a_guarded_user_is_told_the_price_in_its_way_and_when_it_asks_agai
 
     def guard(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
         if rules.user_id == "1":
-            raise _denied("DENIED_GUARD", blocking_price="99.5")
+            raise denied("DENIED_GUARD", blocking_price="99.5")
 
     d.orders.on_place = guard
     await d.supervisor.open()

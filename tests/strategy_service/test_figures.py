@@ -10,7 +10,7 @@ from strategy_service import figures
 from strategy_service.state import PlaceOto, PlaceSell, Rules
 from tests.strategy_service.builders import KOGE, strategy
 from tests.strategy_service.conftest import Desk
-from tests.strategy_service.fakes import _denied
+from tests.strategy_service.fakes import denied
 
 FAST = {"trade_interval_seconds": D("0.05"), "fill_timeout_seconds": D("0.1")}
 Make = Callable[..., Desk]
@@ -41,7 +41,7 @@ async def test_a_filter_that_has_changed_is_obeyed_soon_after_it_denied(desk: Ma
 
     def check(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
         if rules.instrument.tick_size != D("0.05"):
-            raise _denied("DENIED_FILTER", filter="PRICE_FILTER")
+            raise denied("DENIED_FILTER", filter="PRICE_FILTER")
 
     d.orders.on_place = check
     await d.supervisor.open()

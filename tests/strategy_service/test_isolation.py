@@ -14,7 +14,7 @@ from strategy_service.state import PlaceOto, PlaceSell, Rules
 from strategy_service.status import UserState, UserStatus
 from strategy_service.supervisor import Supervisor
 from tests.strategy_service.builders import strategy, trading
-from tests.strategy_service.fakes import FakeMarket, FakeOrders, _denied
+from tests.strategy_service.fakes import FakeMarket, FakeOrders, denied
 from tests.virtual_loop import VirtualClock, run
 
 USERS = tuple(str(number) for number in range(1, 11))
@@ -36,7 +36,7 @@ def bad_credential(orders: FakeOrders) -> None:
 def empty_balance(orders: FakeOrders) -> None:
     def check(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
         if rules.user_id in BAD:
-            raise _denied("DENIED_FUNDS", asset="USDT", free="0")
+            raise denied("DENIED_FUNDS", asset="USDT", free="0")
 
     orders.on_place = check
 

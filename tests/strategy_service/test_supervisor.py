@@ -15,7 +15,7 @@ from strategy_service.status import UserState
 from strategy_service.supervisor import Supervisor
 from tests.strategy_service.builders import KOGE, strategy, trading
 from tests.strategy_service.conftest import Desk
-from tests.strategy_service.fakes import _denied
+from tests.strategy_service.fakes import denied
 
 FAST = {"trade_interval_seconds": D("0.05"), "fill_timeout_seconds": D("0.1")}
 Make = Callable[..., Desk]
@@ -168,7 +168,7 @@ async def test_a_guarded_user_asks_again_when_it_is_told_and_waits_are_counted(d
 
     def guard(asked: PlaceOto | PlaceSell, rules: Rules) -> None:
         if blocked:
-            raise _denied("DENIED_GUARD", blocking_price="99")
+            raise denied("DENIED_GUARD", blocking_price="99")
 
     d.orders.on_place = guard
     await d.supervisor.open()
