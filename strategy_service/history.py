@@ -87,23 +87,20 @@ class History:
         self._db.executescript(SCHEMA)
         if "late_ms" not in {row[1] for row in db.execute("PRAGMA table_info(rounds)")}:
             self._db.execute("ALTER TABLE rounds ADD COLUMN late_ms INTEGER")
-        self._unwritten: deque[tuple[str, str, RoundEnd]] = deque()
+        self._unwritten: deque[tuple[str, str, RoundEnd]] = deque(maxlen=_MOST_UNWRITTEN)
 
     # ------------------------------------------------------------------ rounds
 
     def add(self, strategy_id: str, user_id: str, end: RoundEnd) -> None:
-        """A round is over."""
+        """A round is over. The oldest that are not written are forgotten beyond the bound."""
         self._unwritten.append((strategy_id, user_id, end))
-        if len(self._unwritten) >= _MOST_UNWRITTEN:
-            self.write()
 
     def write(self) -> None:
-        """Keep what was added; the oldest beyond the bound are forgotten."""
+        """Keep what was added; the oldest beyond the bound are forgotten. Raises sqlite3.Error."""
         if not self._unwritten:
             return
         rows = [_row(*each) for each in self._unwritten if not each[2].amends]
         amended = [(money.text(end.bought), *who, end.cycle) for *who, end in self._unwritten if end.amends]
-        self._unwritten.clear()
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -111,6 +108,7 @@ class History:
             self._db.execute(
                 "DELETE FROM rounds WHERE sequence <= (SELECT max(sequence) FROM rounds) - ?", (_MOST_ROUNDS,)
             )
+        self._unwritten.clear()
 
     def rounds(self, strategy_id: str, user_id: str, before: int | None, most: int) -> list[PastRound]:
         """The newest rounds of all, a strategy or a user (empty: any), older than that sequence."""

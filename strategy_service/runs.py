@@ -2,18 +2,23 @@
 
 Its own small SQLite file. With it and the order journal a strategy service that was killed
 goes on without a person (architecture, opening paragraph). Writes are rare and short, so they
-are made where they happen.
+are made where they happen. What somebody asks for is not done when it cannot be written; what has
+happened has happened, and is written as soon as the disk takes it.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from otopilot import log
 from otopilot.order import LegRole, OrderId, RequestId
 from strategy_service.history import Ended, History, PastRun
 from strategy_service.state import Outcome, StopMode
+
+_log = log.get("runs")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -71,6 +76,7 @@ CREATE TABLE IF NOT EXISTS requests (
 ) STRICT;
 """
 _MOST_REQUESTS = 1000
+_MOST_UNWRITTEN = 10_000
 EVERYBODY = ""  # instead of a user's id: whoever takes part in the strategy
 
 
@@ -106,6 +112,7 @@ class Runs:
 
     def __init__(self, path: Path | None) -> None:
         """None keeps it in memory (the embedded executor, and tests). Raises RunsInUse."""
+        self._unwritten: deque[tuple[str, tuple[object, ...]]] = deque(maxlen=_MOST_UNWRITTEN)
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +133,25 @@ class Runs:
 
     def close(self) -> None:
         """Close the file."""
-        self.history.write()
+        self.write()
         self._db.close()
+
+    def write(self) -> None:
+        """Write what has happened; what the disk does not take now is tried again the next time."""
+        try:
+            self._catch_up()
+            self.history.write()
+        except sqlite3.Error as error:
+            _log.error("run table not written", error=str(error), waiting=len(self._unwritten))
+
+    def _catch_up(self) -> None:
+        while self._unwritten:
+            self._db.execute(*self._unwritten[0])
+            self._unwritten.popleft()
+
+    def _happened(self, statement: str, values: tuple[object, ...]) -> None:
+        self._unwritten.append((statement, values))
+        self.write()
 
     def identity(self, fresh: str) -> str:
         """The table's own name, under which its processes own the placing right; the fresh one at first."""
@@ -138,6 +162,7 @@ class Runs:
 
     def begin(self, strategy_id: str, at: datetime, config_revision: str) -> None:
         """A new run is wanted; the one before it becomes history, its stops and pauses are forgotten."""
+        self._catch_up()
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             for earlier in self.past_runs(strategy_id, replaced=False):
@@ -160,6 +185,7 @@ class Runs:
 
     def desire(self, strategy_id: str) -> None:
         """The run that goes on already is wanted."""
+        self._catch_up()
         self._db.execute("UPDATE runs SET desired = 1, ended_at = NULL WHERE strategy_id = ?", (strategy_id,))
 
     def undesire(self, strategy_id: str) -> None:
@@ -168,14 +194,14 @@ class Runs:
 
     def end(self, strategy_id: str, at: datetime) -> None:
         """Every user of it ended: it stays finished until it is started again."""
-        self._db.execute(
+        self._happened(
             "UPDATE runs SET desired = 0, ended_at = ? WHERE strategy_id = ? AND ended_at IS NULL",
             (at.isoformat(), strategy_id),
         )
 
     def end_user(self, strategy_id: str, user_id: str, ended: Ended) -> None:
         """A user's part is over."""
-        self._db.execute(
+        self._happened(
             "INSERT OR REPLACE INTO run_users VALUES (?, ?, ?, ?, ?)",
             (
                 strategy_id,
@@ -188,6 +214,7 @@ class Runs:
 
     def forget_user(self, strategy_id: str, user_id: str) -> None:
         """The user takes part again."""
+        self._catch_up()
         for table in ("run_users", "stop_wishes", "pauses"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE strategy_id = ? AND user_id = ?",  # noqa: S608 - constants
@@ -237,11 +264,11 @@ class Runs:
 
     def leave(self, left: Leftover) -> None:
         """A wish is to be carried out, now or after a restart."""
-        self._db.execute("INSERT OR IGNORE INTO leftovers VALUES (?, ?, ?, ?, ?)", left)
+        self._happened("INSERT OR IGNORE INTO leftovers VALUES (?, ?, ?, ?, ?)", left)
 
     def taken(self, left: Leftover) -> None:
         """It is carried out, or there is nothing to cancel."""
-        self._db.execute(
+        self._happened(
             "DELETE FROM leftovers WHERE strategy_id = ? AND user_id = ? AND order_id = ?"
             " AND request_id = ? AND role = ?",
             left,

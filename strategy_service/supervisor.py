@@ -113,7 +113,7 @@ class Supervisor:
         """Cut everything off; nothing is lost by that."""
         await self._tasks.close()
         await self._roster.aclose()
-        self.history.write()
+        self._table.write()
         await self.leftovers.aclose()
         await self.prices.aclose()
         await self.order_feed.aclose()
@@ -121,7 +121,7 @@ class Supervisor:
     async def drain(self) -> None:
         """Wind every loop down before the process goes; what was wanted goes on with the next one."""
         await self._roster.leave()
-        self.history.write()
+        self._table.write()
 
     async def __aenter__(self) -> "Supervisor":
         await self.open()
@@ -355,7 +355,7 @@ class Supervisor:
         while True:
             await self.clock.sleep(_BEAT_SECONDS)
             self._apply_config()
-            self.history.write()
+            self._table.write()
             await asyncio.gather(self._figures.beat(self._roster.everything()), self._check_right())
 
     async def _check_right(self) -> None:
