@@ -50,8 +50,9 @@ setup: $(VENV)/.run $(VENV)/.protos ## Make the virtual environment and the gene
 run: setup ## Run the demo: three paper users trade until the target is reached
 	@$(BIN)/otopilot run --demo
 
-test: $(VENV)/.stubs ## Run the tests
-	@$(BIN)/python -m pytest --ignore=tests/containers --ignore=tests/clients
+# Three at a time also on two cores: tests wait more than they work.
+test: $(VENV)/.stubs ## Run the tests ([JOBS=n] at a time)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist worksteal --ignore=tests/containers --ignore=tests/clients
 
 test-containers: $(VENV)/.stubs ## Run the containers for real (needs a Docker engine and Compose)
 	@$(BIN)/python -m pytest tests/containers
