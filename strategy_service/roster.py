@@ -148,12 +148,14 @@ class Roster:
         await asyncio.gather(*(self._ended(run, user_id) for run in runs))
 
     async def _ended(self, run: StrategyRun, user_id: str) -> None:
-        by = self._clock.monotonic() + stop_seconds(run.config)
+        seconds = stop_seconds(run.config, user_id)
+        by = self._clock.monotonic() + seconds
         if not run.users and run.ended_at is None:
-            await self.prepared(run.strategy_id, stop_seconds(run.config))
+            await self.prepared(run.strategy_id, seconds)
         await run.ended(run.members(user_id), max(0.0, by - self._clock.monotonic()))
 
 
-def stop_seconds(config: StrategyConfig) -> float:
-    """Every stop ends within the fill timeout and a second (product 3)."""
-    return max(float(user.fill_timeout_seconds) for user in config.users) + _STOP_MARGIN_SECONDS
+def stop_seconds(config: StrategyConfig, user_id: str = "") -> float:
+    """Every stop ends within the fill timeout and a second (product 3): a user's own, or the longest."""
+    meant = [user for user in config.users if user_id in ("", user.user_id)] or config.users
+    return max(float(user.fill_timeout_seconds) for user in meant) + _STOP_MARGIN_SECONDS

@@ -29,7 +29,8 @@ from strategy_service.state import Outcome, Rules, StopMode
 from strategy_service.status import StrategyStatus, UserState, UserStatus
 from strategy_service.user_run import UserRun
 
-_LAST_CALLS_SECONDS = 0.1  # at least, for the cancel wishes of loops that ended, and for their figures
+_LAST_CALLS_SECONDS = 0.12  # the last of a stop's time: for the cancel wishes of loops that ended,
+_FIGURES_SECONDS = 0.06  # and of that for their figures
 _MET = frozenset({Outcome.REACHED, Outcome.SKIPPED})
 
 
@@ -318,14 +319,14 @@ class StrategyRun:
             self._runs.end(self.strategy_id, self.ended_at)
 
     async def ended(self, users: Iterable[UserRun], seconds: float) -> None:
-        """Wait until those users have ended; who takes longer is given up, its orders named."""
+        """Wait so long at most until those users have ended; the others are given up, their orders named."""
         users, clock = list(users), self._world.clock
         waits = [asyncio.ensure_future(user.finished.wait()) for user in users]
         if not waits:
             return
         by = clock.monotonic() + seconds
         try:
-            await asyncio.wait(waits, timeout=seconds)
+            await asyncio.wait(waits, timeout=max(0.0, seconds - _LAST_CALLS_SECONDS))
         finally:
             for wait in waits:
                 wait.cancel()
@@ -333,11 +334,10 @@ class StrategyRun:
             if user.stopping:  # whoever was started again meanwhile goes on
                 user.give_up()
         ids = [user.user_id for user in users]
-        left = max(_LAST_CALLS_SECONDS, by - clock.monotonic())
-        await self._world.leftovers.taken(self.strategy_id, ids, left)
-        left = max(_LAST_CALLS_SECONDS, by - clock.monotonic())
+        left = by - _FIGURES_SECONDS - clock.monotonic()
+        await self._world.leftovers.taken(self.strategy_id, ids, max(0.0, left))
         with suppress(TimeoutError):
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(max(0.0, by - clock.monotonic())):
                 await self.read_volumes()  # what their last rounds traded too
 
     def status(self, config_revision: str) -> StrategyStatus:

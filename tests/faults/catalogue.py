@@ -253,6 +253,8 @@ ROWS = (
         f"{NET}::test_rows_45_46_signals_at_any_moment_are_got_over",
         "strategy_service/test_ending.py::test_a_drain_wishes_the_order_in_doubt_gone_and_names_it",
         "strategy_service/test_ending.py::test_every_stop_is_over_within_the_fill_timeout_and_a_second",
+        "strategy_service/test_stopping_time.py"
+        "::test_every_stop_answers_within_the_fill_timeout_and_a_second",
     ),
     row(
         46,

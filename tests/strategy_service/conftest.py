@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from otopilot.clock import SystemClock
+from otopilot.clock import Clock, SystemClock
 from strategy_service.config import StrategyConfig, TradingConfig
 from strategy_service.runs import Runs
 from strategy_service.supervisor import Supervisor
 from tests.strategy_service.builders import trading
 from tests.strategy_service.fakes import FakeMarket, FakeOrders
+from tests.virtual_loop import VirtualClock
 
 
 class Desk(SimpleNamespace):
@@ -42,19 +43,34 @@ class Desk(SimpleNamespace):
             yield supervisor
 
 
+def made(
+    *strategies: StrategyConfig, places: int = 10, runs: Runs | None = None, clock: Clock | None = None
+) -> Desk:
+    """A desk with these strategies; whoever makes it closes it."""
+    manager = SimpleNamespace(config=trading(*strategies, places=places))
+    market, orders = FakeMarket(), FakeOrders()
+    table = runs or Runs(None)
+    supervisor = Supervisor(manager, market, orders, table, clock or SystemClock())  # type: ignore[arg-type]
+    return Desk(market=market, orders=orders, runs=table, manager=manager, supervisor=supervisor)
+
+
+@asynccontextmanager
+async def virtual_desk(*strategies: StrategyConfig) -> AsyncIterator[Desk]:
+    """An open one on virtual time."""
+    desk = made(*strategies, clock=VirtualClock())
+    async with desk.supervisor:
+        yield desk
+    desk.runs.close()
+
+
 @pytest.fixture
 async def desk() -> AsyncIterator[Callable[..., Desk]]:
     """Makes a desk with these strategies; closes it at the end."""
     opened: list[Desk] = []
 
     def make(*strategies: StrategyConfig, places: int = 10, runs: Runs | None = None) -> Desk:
-        manager = SimpleNamespace(config=trading(*strategies, places=places))
-        market, orders = FakeMarket(), FakeOrders()
-        table = runs or Runs(None)
-        supervisor = Supervisor(manager, market, orders, table, SystemClock())  # type: ignore[arg-type]
-        made = Desk(market=market, orders=orders, runs=table, manager=manager, supervisor=supervisor)
-        opened.append(made)
-        return made
+        opened.append(made(*strategies, places=places, runs=runs))
+        return opened[-1]
 
     yield make
     for each in opened:

@@ -27,7 +27,7 @@ from otopilot.order import (
 )
 from otopilot.position import MemberVolume, Position, ScopeVolume, User, UserState, VolumeScope
 from otopilot.quote import Quote
-from strategy_service.clients import Claimed, OrderNews, PriceKey, Refused, Unreached
+from strategy_service.clients import DEADLINE_SECONDS, Claimed, OrderNews, PriceKey, Refused, Unreached
 from strategy_service.state import PlaceOto, PlaceSell, Rules
 from tests.strategy_service.builders import KOGE, order_of
 from tests.virtual_loop import VirtualClock, VirtualLoop
@@ -85,6 +85,7 @@ class FakeOrders:
     users: set[str] = field(default_factory=lambda: {"1", "2", "3"})
     stopped: dict[str, str] = field(default_factory=dict)
     down: bool = False
+    hanging: bool = False  # takes calls and does nothing about them
     fill_seconds: float | None = 0.005
     lose_requests: int = 0
     lose_answers: int = 0
@@ -109,18 +110,21 @@ class FakeOrders:
 
     # ------------------------------------------------------------------ the contract
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
+        if self.hanging:
+            await asyncio.sleep(DEADLINE_SECONDS)
+            raise Unreached("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "no answer")
         if self.down:
             raise Unreached("UNAVAILABLE", "UNAVAILABLE", "order service is down")
 
     async def claim(self, owner: str) -> Claimed:
-        self._check()
+        await self._check()
         self.epoch, self.owner = self.epoch + 1, owner
         self.claims.append(owner)
         return Claimed(self.epoch, 1)
 
     async def set_scope(self, scope: VolumeScope, owner_epoch: int) -> ScopeVolume:
-        self._check()
+        await self._check()
         known = self.scopes.get(scope.scope_id)
         if owner_epoch != self.epoch:
             raise denied("STALE_OWNER", owner=self.owner)
@@ -137,7 +141,7 @@ class FakeOrders:
         return self.scopes[scope_id].revision
 
     async def volume(self, scope: VolumeScope) -> ScopeVolume:
-        self._check()
+        await self._check()
         known = self.scopes.get(scope.scope_id)
         if known is None:
             raise Refused("NOT_FOUND", "UNKNOWN_SCOPE", "no such scope")
@@ -164,7 +168,7 @@ class FakeOrders:
         )
 
     async def position(self, rules: Rules) -> Position:
-        self._check()
+        await self._check()
         user_id = rules.user_id
         if user_id not in self.users:
             raise Refused("NOT_FOUND", "UNKNOWN_USER", f"no user {user_id}")
@@ -194,12 +198,12 @@ class FakeOrders:
         )
 
     async def recent(self, rules: Rules) -> Sequence[Order]:
-        self._check()
+        await self._check()
         mine = [o for o in self.orders.values() if o.user_id == rules.user_id]
         return list(reversed(mine))[:200]
 
     async def place(self, placement: PlaceOto | PlaceSell, rules: Rules, owner_epoch: int) -> Order:
-        self._check()
+        await self._check()
         self.sent.append(placement.request_id)
         if self.answer_seconds:
             await asyncio.sleep(self.answer_seconds)
@@ -266,7 +270,7 @@ class FakeOrders:
     async def cancel(
         self, order_id: OrderId, role: LegRole, reason: str, reprice_to: D | None = None
     ) -> Order:
-        self._check()
+        await self._check()
         order = self.orders[order_id]
         self.canceled.append((order_id, role, reason))
         if order.leg(role).is_over:
@@ -277,7 +281,7 @@ class FakeOrders:
         return self.orders[order_id]
 
     async def find(self, order_id: OrderId | None, request_id: RequestId | None) -> Order:
-        self._check()
+        await self._check()
         if request_id is not None:
             known = self.requests.get(request_id)
             order_id = known[0] if known is not None else None
@@ -286,7 +290,7 @@ class FakeOrders:
         return self.orders[order_id]
 
     async def watch(self, after_sequence: int) -> AsyncIterator[OrderNews]:
-        self._check()
+        await self._check()
         queue: asyncio.Queue[OrderNews | None] = asyncio.Queue()
         self._watchers.append(queue)
         try:

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 import pytest
 
 from otopilot.order import LegRole, Order, Purpose
-from strategy_service.state import Find, Missing, Outcome, Phase, Seen, Stop, StopMode, Unread
+from strategy_service.state import Action, Find, Missing, Outcome, Phase, Seen, Stop, StopMode, Unread
 from tests.strategy_service.builders import accepted, canceled, filled, in_doubt, order_of, rejected
 from tests.strategy_service.play import Play, buys, cancels, places
 
@@ -106,27 +106,68 @@ def test_after_a_stop_an_unanswered_buy_that_was_placed_is_drained() -> None:
     assert play.waits == "fill"
 
 
-@pytest.mark.parametrize("mode", list(StopMode))
-@pytest.mark.parametrize("phase", ["placing", "unanswered", "submitting", "working", "resting"])
-def test_every_stop_is_over_within_the_fill_timeout_and_a_second(mode: StopMode, phase: str) -> None:
-    play = Play()
+def in_phase(play: Play, phase: str) -> tuple[str, ...]:
+    """Bring it there; the orders that are out then."""
     if phase == "resting":
-        resting(play)
-    else:
-        asked = play.begins()
-        if phase == "unanswered":
-            play.loses_the_answer()
-        elif phase == "submitting":
-            play.said(Seen(order_of(asked)))
-        elif phase == "working":
-            play.accepts()
-    began = play.now
-    actions = play.stops(mode)
-    actions += play.wait(10)  # and nobody ever answers
+        return (resting(play).order_id,)
+    if phase == "selling":
+        play.reads(last_cycle=1, uncovered=D("0.1"), average_cost=D("100.5"))
+        assert play.asked_sell.purpose is Purpose.RESIDUAL
+        return ()
+    asked = play.begins()
+    if phase == "unanswered":
+        play.loses_the_answer()
+    elif phase == "guard":
+        play.denies("DENIED_GUARD", blocking_price="99")
+    elif phase in ("submitting", "working", "in_doubt", "cancelling"):
+        order = order_of(asked) if phase == "submitting" else accepted(order_of(asked), play.now)
+        play.said(Seen(in_doubt(order) if phase == "in_doubt" else order))
+        if phase == "cancelling":
+            assert cancels(play.wait(float(play.rules.settings.fill_timeout_seconds)))
+        return (order.order_id,)
+    return ()
+
+
+def until_it_is_over(play: Play, mode: StopMode) -> tuple[float, list[Action]]:
+    """Stop it, and nobody answers any more: the seconds it goes on, to the moment, and what it does."""
+    began, actions = play.now, play.stops(mode)
+    for _ in range(100):
+        if play.state.phase is Phase.DONE:
+            break
+        assert play.state.wake_at is not None, f"it never wakes: {play.state.waiting}"
+        actions += play.wait(max(0.0, play.state.wake_at - play.now))
     assert play.state.phase is Phase.DONE
+    return play.now - began, actions
+
+
+PHASES = "placing unanswered guard submitting working in_doubt cancelling selling resting"
+
+
+@pytest.mark.parametrize("timeout", ["0.5", "2", "10"])
+@pytest.mark.parametrize("mode", list(StopMode))
+@pytest.mark.parametrize("phase", PHASES.split())
+def test_every_stop_is_over_within_the_fill_timeout_and_a_second(
+    mode: StopMode, phase: str, timeout: str
+) -> None:
+    play = Play(fill_timeout_seconds=D(timeout))
+    out = in_phase(play, phase)
+    seconds, actions = until_it_is_over(play, mode)
+    assert seconds < float(timeout) + 1
     assert not buys(actions)
-    play.said(Stop(mode))
-    assert play.now - began <= 10
+    assert set(out) <= set(play.state.left_open)
+    if phase in ("placing", "unanswered", "selling"):
+        assert play.waits == "unanswered"
+
+
+def test_a_flatten_whose_sale_nobody_answers_is_over_in_time_too() -> None:
+    play = Play()
+    resting(play)
+    play.stops(StopMode.FLATTEN)
+    play.wait(2.5)
+    play.reads(last_cycle=1, uncovered=D("0.298"), inventory=D("0.298"))
+    assert play.asked_sell.purpose is Purpose.FLATTEN
+    seconds, _ = until_it_is_over(play, StopMode.FLATTEN)
+    assert (2.5 + seconds < 3, play.waits) == (True, "unanswered")
 
 
 def test_the_last_moment_is_the_fill_timeout_and_less_than_a_second() -> None:
