@@ -115,9 +115,7 @@ class Course:
             await self._rest(until)
         sim.exchange.world.exchange.freeze()
         await self._rest(until)
-        for checker in sim.checkers:
-            checker.full()
-            checker.at_rest()
+        sim.look_at_rest()
         if differs := sim.view.compare(sim.directory / "order.db"):
             raise Violation("I16", differs)
 

@@ -1,8 +1,8 @@
-"""Defects put into the services on purpose, each with the invariants that must find it.
+"""Defects put into the services on purpose, each with the checkers of which every one must find it.
 
 A checker that catches nothing is broken (reliability 3). Each defect is one that somebody wrote
-once, somewhere: it replaces a function for as long as its block lasts. `known` is a seed that is
-known to find it, so that the test is quick; the test looks for another when it does not any more.
+once, somewhere: it replaces a function for as long as its block lasts. `known` is a seed in which
+they are known to find it, so that the test is quick; it looks for others when they do not any more.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,15 @@ from order_service.gate import GatedAccount
 from order_service.guard import Guard, Verdict
 from order_service.journal import Journal
 from order_service.order_manager import OrderManager
-from order_service.rate_budget import RateBudget
 from order_service.resolution import Resolution
 from order_service.room import NOTHING
 from order_service.transaction import Transaction
-from order_service.venues.binance_alpha import AlphaAccount
 from order_service.venues.port import VenueError, VenueSilent
 from otopilot.money import ZERO
 from otopilot.order import (
     IN_FLIGHT,
     Doubted,
     Fee,
-    LegRole,
     LegStatus,
     Order,
     OrderState,
@@ -40,6 +37,12 @@ from otopilot.order import (
     Traded,
     TradeKey,
 )
+from tests.simulation.checkers.guarding import NoCrossedClaims, NoSelfMatch
+from tests.simulation.checkers.journaling import OldEpochs
+from tests.simulation.checkers.money import Inventories, LedgerIsTheBooks, Targets, Volumes
+from tests.simulation.checkers.placing import AtMostOneList, AtMostOneRequest, OneSlot
+from tests.simulation.checkers.prices import FreshPrices
+from tests.simulation.checkers.rest import Bijection, NothingStuck, OthersUntouched
 from tests.simulation.planted_beside import BESIDE
 from tests.simulation.planting import Patch, Patches, Planted
 
@@ -316,72 +319,36 @@ def _targets_not_checked(patches: Patches) -> None:
     patches.put(placing, "_check_scope", lambda _: lambda *args: None)
 
 
-# ---------------------------------------------------------------------- cancels, bans, answers
-
-
-def _cancel_kills_the_pending_leg(patches: Patches) -> None:
-    def make(cancel: Any) -> Any:
-        async def the_list(self: AlphaAccount, order: Order, role: LegRole) -> None:
-            pending = order.pending
-            await cancel(self, order, LegRole.PENDING if pending and pending.venue_order_id else role)
-
-        return the_list
-
-    patches.put(AlphaAccount, "cancel", make)
-
-
-def _bans_are_forgotten(patches: Patches) -> None:
-    patches.put(RateBudget, "close_until", lambda _: lambda self, refusal: None)
-
-
-def _answers_before_it_is_durable(patches: Patches) -> None:
-    def make(_: Any) -> Any:
-        async def at_once(self: OrderManager, order: Order) -> Order:
-            return self.books.order(order.order_id) or order
-
-        return at_once
-
-    patches.put(OrderManager, "_as_committed", make)
-
-
 PLANTED: tuple[Planted, ...] = (
-    Planted("resent with the same id", _sends_again(lambda order: order), ("I1",)),
-    Planted("resent with a new id", _sends_again(_renamed), ("I1",)),
-    Planted("an exception means failed", _exception_means_failed, ("I12", "I3", "I7", "I8", "I9")),
-    Planted("sent before it is durable", _sends_before_it_is_durable, ("I1",)),
+    Planted("resent with the same id", _sends_again(lambda order: order), (AtMostOneRequest, AtMostOneList)),
+    Planted("resent with a new id", _sends_again(_renamed), (AtMostOneRequest, AtMostOneList)),
+    Planted("an exception means failed", _exception_means_failed, (OthersUntouched,)),
+    Planted("sent before it is durable", _sends_before_it_is_durable, (AtMostOneRequest,)),
     Planted(
         "failed queries mean rejected",
         _failed_queries_mean_rejected,
-        ("I12", "I3", "I7", "I8", "I9"),
+        (Bijection, NothingStuck),
         (14, "harsh"),
     ),
-    Planted(
-        "a failed query counts as not found",
-        _failed_query_is_not_found,
-        ("I12", "I3", "I7", "I8", "I9"),
-        (0, "harsh"),
-    ),
-    Planted("absence needs no waiting", _impatient, ("I12", "I3", "I7", "I8", "I9"), (0, "harsh")),
-    Planted("late proof of life is ignored", _late_proof_is_ignored, ("I3", "I4", "I12"), (1, "harsh")),
-    Planted("the claim is dropped while in doubt", _claim_dropped_in_doubt, ("I9", "I8")),
-    Planted("the slot is freed in doubt", _slot_freed_in_doubt, ("slot",)),
-    Planted("the reservation is released early", _reservation_released_early, ("I6",), (6, "harsh")),
-    Planted("fills are made up", _made_up_fills, ("I4",)),
+    Planted("a failed query counts as not found", _failed_query_is_not_found, (Bijection,), (0, "harsh")),
+    Planted("absence needs no waiting", _impatient, (Bijection,), (0, "harsh")),
+    Planted("late proof of life is ignored", _late_proof_is_ignored, (Bijection, LedgerIsTheBooks)),
+    Planted("the claim is dropped while in doubt", _claim_dropped_in_doubt, (NoCrossedClaims,)),
+    Planted("the slot is freed in doubt", _slot_freed_in_doubt, (OneSlot,)),
+    Planted("the reservation is released early", _reservation_released_early, (Targets,), (6, "harsh")),
+    Planted("fills are made up", _made_up_fills, (LedgerIsTheBooks,)),
     Planted(
         "trades are marked seen before they are written",
         _dedupe_before_insert,
-        ("I4", "I3", "liveness"),
+        (LedgerIsTheBooks, Bijection),
         (16, "harsh"),
     ),
-    Planted("trades are keyed by the reading", _trade_keyed_by_reading, ("I4",)),
-    Planted("foreign trades count as own", _foreign_counted_as_own, ("I4", "I11")),
-    Planted("the day is local time", _local_time_day, ("I5",), (306, "harsh")),
-    Planted("the age of a price is not checked", _price_age_not_checked, ("I13",), (1, "harsh")),
-    Planted("a stale owner is accepted", _stale_owner_accepted, ("I10",), (302, "harsh")),
-    Planted("the guard is off", _guard_off, ("I9", "I8")),
-    Planted("targets are not checked", _targets_not_checked, ("I6",), (8, "harsh")),
-    Planted("a cancel kills the pending leg", _cancel_kills_the_pending_leg, ("wish",)),
-    Planted("bans are forgotten", _bans_are_forgotten, ("ban",), (5, "harsh")),
-    Planted("answers come before they are durable", _answers_before_it_is_durable, ("I16",)),
+    Planted("trades are keyed by the reading", _trade_keyed_by_reading, (LedgerIsTheBooks,)),
+    Planted("foreign trades count as own", _foreign_counted_as_own, (LedgerIsTheBooks, Inventories)),
+    Planted("the day is local time", _local_time_day, (Volumes,), (306, "harsh")),
+    Planted("the age of a price is not checked", _price_age_not_checked, (FreshPrices,)),
+    Planted("a stale owner is accepted", _stale_owner_accepted, (OldEpochs,), (302, "harsh")),
+    Planted("the guard is off", _guard_off, (NoCrossedClaims, NoSelfMatch)),
+    Planted("targets are not checked", _targets_not_checked, (Targets,), (8, "harsh")),
     *BESIDE,
 )

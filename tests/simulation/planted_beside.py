@@ -1,14 +1,26 @@
-"""More defects put in on purpose: in what stands around the orders (secrets, keys, bounds, time)."""
+"""More defects put in on purpose: in what stands around the orders' decisions.
+
+The journal's events, cancels, bans, answers, secrets, keys, bounds, time.
+"""
 
 import asyncio
 from typing import Any
 
+import msgspec
+
+from order_service import order_manager
 from order_service.credentials import Vault
 from order_service.gate import GatedAccount
 from order_service.order_manager import OrderManager
+from order_service.rate_budget import RateBudget
+from order_service.transaction import Transaction
+from order_service.venues.binance_alpha import AlphaAccount
 from order_service.venues.spot_rest import SpotRest
 from otopilot import log
-from otopilot.order import LegRole, Order
+from otopilot.order import LegRole, LegStatus, Order, Report
+from tests.simulation.checkers.bounds import Bounds, NoSecrets
+from tests.simulation.checkers.journaling import LegalEdges, NothingLost, ReplayedState
+from tests.simulation.checkers.placing import NoRequestInABan, OldPlacements, OwnKeys, WishedCancels
 from tests.simulation.planting import Patches, Planted
 
 _PLAIN = b"plain:"
@@ -77,10 +89,72 @@ def _signed_with_anothers_key(patches: Patches) -> None:
     patches.put(GatedAccount, "look_up", make)
 
 
+def _late_news_are_believed(patches: Patches) -> None:
+    """The newest word on a leg is its status, and no table of edges is asked."""
+
+    def make(advance: Any) -> Any:
+        def believe(order: Order, news: Any) -> Order:
+            after: Order = advance(order, news)
+            if not isinstance(news, Report) or news.status is LegStatus.UNKNOWN:
+                return after
+            legs = tuple(
+                msgspec.structs.replace(leg, status=news.status) if leg.role is news.role else leg
+                for leg in after.legs
+            )
+            if legs == after.legs:
+                return after
+            return msgspec.structs.replace(after, legs=legs, version=order.version + 1)
+
+        return believe
+
+    patches.put(order_manager, "advance", make)
+
+
+def _wishes_leave_no_event(patches: Patches) -> None:
+    def make(event: Any) -> Any:
+        def but_wishes(self: Transaction, order: Order, news: bytes) -> None:
+            if not news.startswith(b'{"type":"wished"'):
+                event(self, order, news)
+
+        return but_wishes
+
+    patches.put(Transaction, "_event", make)
+
+
+def _cancel_kills_the_pending_leg(patches: Patches) -> None:
+    def make(cancel: Any) -> Any:
+        async def the_list(self: AlphaAccount, order: Order, role: LegRole) -> None:
+            pending = order.pending
+            await cancel(self, order, LegRole.PENDING if pending and pending.venue_order_id else role)
+
+        return the_list
+
+    patches.put(AlphaAccount, "cancel", make)
+
+
+def _bans_are_forgotten(patches: Patches) -> None:
+    patches.put(RateBudget, "close_until", lambda _: lambda self, refusal: None)
+
+
+def _answers_before_it_is_durable(patches: Patches) -> None:
+    def make(_: Any) -> Any:
+        async def at_once(self: OrderManager, order: Order) -> Order:
+            return self.books.order(order.order_id) or order
+
+        return at_once
+
+    patches.put(OrderManager, "_as_committed", make)
+
+
 BESIDE: tuple[Planted, ...] = (
-    Planted("secrets are logged", _secrets_are_logged, ("I14",)),
-    Planted("secrets are stored as they are", _secrets_are_not_sealed, ("I14",)),
-    Planted("sends are never forgotten", _sends_are_never_forgotten, ("I15",)),
-    Planted("old requests stay good", _old_requests_stay_good, ("I10",), (23, "harsh")),
-    Planted("requests are signed with another's key", _signed_with_anothers_key, ("I12",), (1, "harsh")),
+    Planted("late news are believed", _late_news_are_believed, (LegalEdges, ReplayedState), (4, "harsh")),
+    Planted("wishes leave no event", _wishes_leave_no_event, (ReplayedState,)),
+    Planted("a cancel kills the pending leg", _cancel_kills_the_pending_leg, (WishedCancels,)),
+    Planted("bans are forgotten", _bans_are_forgotten, (NoRequestInABan,), (5, "harsh")),
+    Planted("answers come before they are durable", _answers_before_it_is_durable, (NothingLost,)),
+    Planted("secrets are logged", _secrets_are_logged, (NoSecrets,)),
+    Planted("secrets are stored as they are", _secrets_are_not_sealed, (NoSecrets,)),
+    Planted("sends are never forgotten", _sends_are_never_forgotten, (Bounds,)),
+    Planted("old requests stay good", _old_requests_stay_good, (OldPlacements,), (23, "harsh")),
+    Planted("requests are signed with another's key", _signed_with_anothers_key, (OwnKeys,)),
 )

@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.simulation.checkers.base import Checker
+
 Patch = Callable[["Patches"], None]
 
 
@@ -23,11 +25,11 @@ class Patches:
 
 @dataclass(frozen=True)
 class Planted:
-    """A defect, what must find it, and a seed known to."""
+    """A defect, the checkers that must find it, each alone, and a seed in which they are known to."""
 
     name: str
     plant: Patch
-    found_by: tuple[str, ...]
+    found_by: tuple[type[Checker], ...]
     known: tuple[int, str] = (1, "harsh")
 
     @contextmanager

@@ -50,6 +50,7 @@ class Simulation:
         echo: Callable[[str], None] | None = None,
         scenario: Scenario | None = None,
         course: type[Course] = Course,
+        only: tuple[type[Checker], ...] = (),
     ) -> None:
         self.name = f"{seed}/{profile.name}"
         self.scenario = scenario or draw(seed, profile)
@@ -70,7 +71,9 @@ class Simulation:
         self.directory = directory
         self._starts = 0
         self._seen_order = 0
-        self.checkers: list[Checker] = checkers.all_checkers(self)
+        self.checkers: list[Checker] = [kind(self) for kind in only or checkers.ALL]
+        self.only = only
+        self.found: dict[type[Checker], Violation] = {}  # by those that watch alone
         self.exchange.listen(self._heard)
         self.network.on_sent.append(self._sent)
         self.network.on_ban_heard.append(self._ban_heard)
@@ -81,14 +84,11 @@ class Simulation:
     # ------------------------------------------------------------------ what the checkers hear
 
     def _stepped(self) -> None:
-        try:
-            for checker in self._on_step:
-                checker.step()
-            if self.loop.steps % FULL_EVERY == 0:
-                for checker in self._on_full:
-                    checker.full()
-        except Violation as violation:
-            self._note(violation)
+        for checker in self._on_step:
+            self._ask(checker, checker.step)
+        if self.loop.steps % FULL_EVERY == 0:
+            for checker in self._on_full:
+                self._ask(checker, checker.full)
         if self.at_step and (due := self.at_step.pop(self.loop.steps, None)) is not None:
             due()
         if self.failure is not None:
@@ -101,11 +101,29 @@ class Simulation:
 
     def tell(self, what: str, *args: Any) -> None:
         """Tell every checker that listens to that."""
+        for checker in self._listeners[what]:
+            self._ask(checker, getattr(checker, what), *args)
+
+    def _ask(self, checker: Checker, holds: Callable[..., None], *args: Any) -> None:
+        """Does it hold? What watches alone has found it once; the run goes on for the others of them."""
         try:
-            for checker in self._listeners[what]:
-                getattr(checker, what)(*args)
+            holds(*args)
         except Violation as violation:
-            self._note(violation)
+            if self.only:
+                self.found[type(checker)] = violation
+                self.checkers = [other for other in self.checkers if other is not checker]
+                self.listen()
+            if not self.only or not self.checkers:
+                self._note(violation)
+
+    def look_at_rest(self) -> None:
+        """Everything, now that nothing is under way. Raises Violation."""
+        for checker in self.checkers:
+            self._ask(checker, checker.full)
+        for checker in self.checkers:
+            self._ask(checker, checker.at_rest)
+        if self.failure is not None:
+            raise self.failure
 
     def _committed(self, epoch: int, statements: list[Statement]) -> None:
         changes = self.view.take(statements)
@@ -155,8 +173,9 @@ class Simulation:
         self.tell("quoted", quote)
 
     def defect(self, where: str, what: str) -> None:
-        """An error nobody expected."""
-        self._note(Violation("defect", f"{where}: {what}"))
+        """An error nobody expected; no matter to a checker that watches alone."""
+        if not self.only:
+            self._note(Violation("defect", f"{where}: {what}"))
 
     # ------------------------------------------------------------------ processes
 
@@ -266,12 +285,21 @@ class Outcome:
         self.placements = sum(sim.placements.values())
         self.digest = sim.trace.digest()
         self.lines = list(sim.trace.lines)
+        self.found = sim.found
 
 
 def play(
-    seed: int, profile: Profile, echo: Callable[[str], None] | None = None, *, many: bool = False
+    seed: int,
+    profile: Profile,
+    echo: Callable[[str], None] | None = None,
+    *,
+    many: bool = False,
+    only: tuple[type[Checker], ...] = (),
 ) -> Outcome:
-    """One seed from its first step to its last; `many`: fifty users on a shared target (shared.py)."""
+    """One seed from its first step to its last; `many`: fifty users on a shared target (shared.py).
+
+    `only`: these checkers watch and no other, each as if it were alone: until each has found something.
+    """
     scenario = shared.scenario(seed, profile) if many else draw(seed, profile)
     with tempfile.TemporaryDirectory(dir=scratch.in_memory()) as directory:
         # Collected between the runs: what is collected in one must not depend on chance. What is there
@@ -280,7 +308,7 @@ def play(
         gc.freeze()
         gc.disable()
         course = SharedCourse if many else Course
-        sim = Simulation(seed, profile, Path(directory), echo, scenario, course)
+        sim = Simulation(seed, profile, Path(directory), echo, scenario, course, only)
         try:
             sim.run()
         except Violation as violation:

@@ -1,7 +1,5 @@
 """The invariants of reliability section 2, each a small class that looks at what changed."""
 
-from typing import TYPE_CHECKING
-
 from tests.simulation.checkers.base import Checker
 from tests.simulation.checkers.bounds import Bounds, NoSecrets
 from tests.simulation.checkers.guarding import NoCrossedClaims, NoSelfMatch
@@ -23,9 +21,6 @@ from tests.simulation.checkers.placing import (
 )
 from tests.simulation.checkers.prices import FreshPrices
 from tests.simulation.checkers.rest import Bijection, NothingStuck, OthersUntouched
-
-if TYPE_CHECKING:
-    from tests.simulation.simulation import Simulation
 
 ALL: tuple[type[Checker], ...] = (
     AtMostOneRequest,  # I1
@@ -52,8 +47,3 @@ ALL: tuple[type[Checker], ...] = (
     WishedCancels,
     NothingStuck,
 )
-
-
-def all_checkers(sim: "Simulation") -> list[Checker]:
-    """One of each."""
-    return [kind(sim) for kind in ALL]
