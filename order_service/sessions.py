@@ -30,7 +30,6 @@ FEES_FOR = 600.0  # seconds
 ORDER_LIMITS_FOR = 3_600.0
 BALANCES_FOR = 30.0
 CHANGED_BALANCES_FOR = 5.0  # what was sent since they were read is reckoned off them meanwhile
-BALANCES_AT_MOST_EVERY = 1.0
 
 # Stopped for what was seen, not for the credential: no placement, and all care for what is there.
 LOOKED_AFTER = frozenset({"contradiction", "unknown_own_order", "self_match"})
@@ -163,7 +162,7 @@ class Session:
         changed, age = known.changes != self._changes, self.clock.monotonic() - known.read
         little = known.free.get(asset, ZERO) < at_least
         old = age > (CHANGED_BALANCES_FOR if changed else BALANCES_FOR)
-        if old or (exact and changed) or (little and age > BALANCES_AT_MOST_EVERY):
+        if old or (exact and changed) or (little and age > self.budget.limits.balances_every):
             return await self._read_balances()
         return known
 

@@ -84,6 +84,9 @@ class Purpose(StrEnum):
     FLATTEN = "flatten"
 
 
+INSUFFICIENT_BALANCE = "insufficient_balance"  # the code of a venue's no for want of funds
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """Why an order never came to be."""
 

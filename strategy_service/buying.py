@@ -6,8 +6,9 @@ accepted missed it; what never got on the book is tried again on the same step (
 """
 
 from otopilot import money
-from otopilot.order import IN_FLIGHT, LegStatus, Order, OrderState, RejectionKind
+from otopilot.order import IN_FLIGHT, INSUFFICIENT_BALANCE, LegStatus, Order, OrderState, RejectionKind
 from strategy_service import cycle
+from strategy_service.denials import FUNDS_SECONDS
 from strategy_service.reasons import Reason, RoundResult
 from strategy_service.state import Condition, Phase, StopMode
 from strategy_service.turn import Turn
@@ -80,14 +81,18 @@ def _came_to_nothing(turn: Turn, order: Order) -> bool:
     strikes = turn.state.strikes + 1
     turn.set(phase=Phase.RESTING, order=None, fresh=False, strikes=strikes)
     refused = order.rejection.kind is RejectionKind.VENUE
+    short = refused and order.rejection.code == INSUFFICIENT_BALANCE
     if refused or strikes % _MOST_STRIKES == 0:
         seconds = min(_MOST_BACKOFF_SECONDS, 2.0 ** min(strikes - 1, 6)) if refused else 1.0
         cycle.over(turn, RoundResult.REFUSED if refused else RoundResult.NOT_PLACED)
     else:
         seconds = _AGAIN_SECONDS
+    if short:
+        # order_service reads the balances again: from now on it denies what they do not cover.
+        seconds = max(seconds, FUNDS_SECONDS)
     turn.set(not_before=turn.now + seconds if turn.state.ending is None else turn.now)
     text = f"{_text(order)} came to nothing: {order.rejection.message} ({order.rejection.code})"
-    code = Reason.VENUE_REFUSED if refused else Reason.NOT_PLACED
+    code = Reason.FUNDS if short else Reason.VENUE_REFUSED if refused else Reason.NOT_PLACED
     turn.wait(code, text, turn.state.not_before, Condition.BLOCKED)
     return True
 

@@ -11,13 +11,14 @@ from strategy_service.selling import blocking_price
 from strategy_service.state import Condition, Denied
 from strategy_service.turn import Turn
 
+FUNDS_SECONDS = 2.0  # who is short is asked again by then
 _SIZED_SECONDS = 0.05  # it said what size would do
 _GUARD_SECONDS = 0.5  # whoever may pass is told so: this is for a price that has moved
 
 # Reason of a denial -> code, condition, seconds until it is asked again.
 _DENIALS = {
     "DENIED_FINGERPRINT": (Reason.FINGERPRINT, Condition.RUNNING, 0.5),
-    "DENIED_FUNDS": (Reason.FUNDS, Condition.BLOCKED, 2.0),
+    "DENIED_FUNDS": (Reason.FUNDS, Condition.BLOCKED, FUNDS_SECONDS),
     "DENIED_PRICE_AGE": (Reason.STALE_PRICE, Condition.RUNNING, 0.1),
     "DENIED_FILTER": (Reason.FILTER, Condition.BLOCKED, 5.0),
     # Read again: that ends the loop, or says more.

@@ -45,7 +45,16 @@ from order_service.venues.port import (
 from otopilot import door, money
 from otopilot.instrument import Instrument, Side
 from otopilot.money import ZERO
-from otopilot.order import Fee, LegRole, LegStatus, Order, Trade, TradeKey, VenueOrderId
+from otopilot.order import (
+    INSUFFICIENT_BALANCE,
+    Fee,
+    LegRole,
+    LegStatus,
+    Order,
+    Trade,
+    TradeKey,
+    VenueOrderId,
+)
 
 PUBLIC = "/bapi/defi/v1/public/alpha-trade"
 PRIVATE = "/bapi/defi/v1/private/alpha-trade"
@@ -73,7 +82,7 @@ _SESSION_INVALID = "100002001"
 # What the venue surely did not do: its codes and, where the code is unknown, its texts in lower
 # case (binance-alpha 3.9). The words are ours, so that nothing above speaks the venue's.
 _REFUSED_CODES = {
-    "481020": "insufficient_balance",
+    "481020": INSUFFICIENT_BALANCE,
     "481013": "below_min_notional",
     "000002": "bad_parameter",
 }

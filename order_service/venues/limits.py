@@ -31,6 +31,7 @@ _SPOT_WEIGHTS = {
     "order_limits": 40,
 }
 _ALPHA_WEIGHTS = {"look_up": 2, "order_history": 2, "trades_since": 3, "balances": 2}
+_ALPHA_BALANCES_EVERY = 5.0
 
 
 def spot() -> Limits:
@@ -81,7 +82,7 @@ def _ours(weight: int) -> int:
 def alpha(requests_per_second: int) -> Limits:
     """Alpha's; 0: no limit."""
     weight = (requests_per_second, 1.0) if requests_per_second else None
-    return Limits(weight=weight, weights=_ALPHA_WEIGHTS, ban=_alpha_ban)
+    return Limits(weight=weight, weights=_ALPHA_WEIGHTS, balances_every=_ALPHA_BALANCES_EVERY, ban=_alpha_ban)
 
 
 def _spot_ban(response: Response, now: datetime) -> RateLimited | None:

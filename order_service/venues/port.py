@@ -345,6 +345,7 @@ class Limits:
     requests: tuple[int, float] | None = None
     orders: tuple[tuple[int, float], ...] = ()  # per account; an order counts until its first fill
     connects: tuple[int, float] = (200, 300.0)  # in any stretch of so many seconds
+    balances_every: float = 1.0  # seconds; of an account that seems to be short, at most
     weights: Mapping[str, int] = field(default_factory=dict)  # by the name of the Account's call; else 1
     ban: Callable[[Response, datetime], RateLimited | None] = _no_ban
     used_weight: Callable[[Response], int | None] = _untold  # as the venue told with an answer

@@ -21,6 +21,7 @@ from order_service.venues.port import (
     VenueSilent,
 )
 from otopilot import door
+from otopilot.order import INSUFFICIENT_BALANCE
 
 _BUSY = timedelta(seconds=90)  # "back off minutes"
 
@@ -121,7 +122,7 @@ def failure(status: int, code: str, said: str, until: datetime, now: datetime) -
     known = code in _REFUSED_CODES or (code == _ENGINE_CODE and _ENGINE_SAYS.fullmatch(said) is not None)
     if not known or (code == "-2010" and _DUPLICATE in said.lower()):
         return VenueSilent(code or f"http_{status}", message)
-    word = "insufficient_balance" if _INSUFFICIENT in said.lower() else _REFUSED_CODES.get(code, "refused")
+    word = INSUFFICIENT_BALANCE if _INSUFFICIENT in said.lower() else _REFUSED_CODES.get(code, "refused")
     return VenueRefused(word, message)
 
 

@@ -1,20 +1,26 @@
 """The service over a real adapter and a real paper exchange: what becomes of orders in odd worlds."""
 
 import asyncio
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from order_service.denied import JournalFailed
+from order_service.denied import Denied, JournalFailed
+from order_service.venues import limits as venue_limits
+from order_service.venues.alpha_parse import WALLET_ASSET
 from order_service.venues.port import Response, VenueSilent
+from otopilot import money
 from otopilot.instrument import Venue
-from otopilot.order import LegRole, LegStatus, OrderState
+from otopilot.order import INSUFFICIENT_BALANCE, LegRole, LegStatus, OrderState, RejectionKind
 from otopilot.position import UserState
 from paper_exchange.http import Request
 from tests.order_service.paper_desk import PaperDesk, PaperLine, is_placement, line_of
 from tests.virtual_loop import virtual
 
 A_DAY = 25 * 3600.0
+QUOTE = "USDT"
 
 
 def lose_placements(line: PaperLine) -> None:
@@ -291,3 +297,52 @@ async def test_alpha_trades_of_an_order_that_filled_much_later_are_counted_6(
         done = desk.order(order)
         assert done.settled
         assert done.working.filled_quantity == order.working.quantity
+
+
+def take_hold(line: PaperLine, venue: Venue, amount: Decimal) -> None:
+    """Another product of the venue takes hold of that much; nobody here is told."""
+    line.control("POST", "lock", user_id="1", venue=venue, asset=QUOTE, amount=money.text(amount))
+
+
+@virtual
+@pytest.mark.parametrize("venue", [Venue.ALPHA, Venue.SPOT])
+async def test_a_refusal_for_funds_says_so_and_the_balance_read_then_decides(
+    tmp_path: Path, venue: Venue
+) -> None:
+    line = line_of(venue)
+    async with PaperDesk(tmp_path / "j.db", venue, line) as desk:
+        await desk.open_user()
+        free = (await desk.session().funds(QUOTE, at_least=Decimal(1))).free[QUOTE]
+        take_hold(line, venue, free)
+        refused = await desk.becomes(await desk.place(), OrderState.REJECTED)
+        assert refused.rejection is not None
+        assert (refused.rejection.kind, refused.rejection.code) == (RejectionKind.VENUE, INSUFFICIENT_BALANCE)
+        with pytest.raises(Denied, match=" free, "):
+            await desk.place()
+        take_hold(line, venue, -free)
+        await desk.sleep(2)
+        assert (await desk.place()).state is OrderState.WORKING
+
+
+@virtual
+async def test_balances_of_who_is_short_on_alpha_are_read_every_five_seconds_at_most(tmp_path: Path) -> None:
+    line = line_of(Venue.ALPHA)
+    async with PaperDesk(tmp_path / "j.db", Venue.ALPHA, line, limits=venue_limits.alpha(8)) as desk:
+        await desk.open_user()
+        free = (await desk.session().funds(QUOTE, at_least=Decimal(1))).free[QUOTE]
+        take_hold(line, Venue.ALPHA, free)
+        desk.session().forget_balances()
+        read_at = []
+        for _ in range(15):  # asked every two seconds, as a loop does
+            asked = len(line.asked)
+            with pytest.raises(Denied, match=" free, "):
+                await desk.place()
+            if any(request.path.endswith(WALLET_ASSET) for request in line.asked[asked:]):
+                read_at.append(desk.clock.monotonic())
+            await desk.sleep(2)
+        gaps = [later - earlier for earlier, later in pairwise(read_at)]
+        assert len(gaps) >= 3
+        assert 5 <= min(gaps) <= max(gaps) < 7
+        take_hold(line, Venue.ALPHA, -free)
+        await desk.sleep(5)
+        assert (await desk.place()).state is OrderState.WORKING

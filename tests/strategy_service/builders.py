@@ -198,9 +198,9 @@ def canceled(order: Order, bought: str = "0", status: LegStatus = LegStatus.CANC
     return _changed(order, first, *rest)
 
 
-def rejected(order: Order, kind: RejectionKind = RejectionKind.VENUE) -> Order:
+def rejected(order: Order, kind: RejectionKind = RejectionKind.VENUE, code: str = "refused") -> Order:
     """It never came to be."""
-    return _changed(order, *order.legs, rejection=Rejection(kind, "-2010", "no"))
+    return _changed(order, *order.legs, rejection=Rejection(kind, code, "no"))
 
 
 def in_doubt(order: Order) -> Order:

@@ -4,7 +4,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from otopilot.order import RejectionKind
+from otopilot.order import INSUFFICIENT_BALANCE, RejectionKind
+from strategy_service.reasons import RoundResult
 from strategy_service.state import AskAgain, Condition, Outcome, Phase, Read, Seen
 from tests.strategy_service.builders import (
     accepted,
@@ -174,6 +175,51 @@ def test_a_refused_round_is_over_and_the_backoff_grows() -> None:
         play.wait(1)
     assert waits == [1.0, 2.0, 4.0, 8.0]
     assert play.asked_buy.request_id == "s/1/5/0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "waits", "seconds"),
+    [
+        (RejectionKind.VENUE, INSUFFICIENT_BALANCE, "funds", [2.0, 2.0, 4.0, 8.0]),
+        (RejectionKind.VENUE, "filter", "venue_refused", [1.0, 2.0, 4.0, 8.0]),
+        (RejectionKind.VENUE, "481013", "venue_refused", [1.0, 2.0, 4.0, 8.0]),
+        (RejectionKind.NOT_SENT, INSUFFICIENT_BALANCE, "not_placed", [0.1, 0.1, 1.0, 0.1]),
+        (RejectionKind.ABSENT, INSUFFICIENT_BALANCE, "not_placed", [0.1, 0.1, 1.0, 0.1]),
+    ],
+)
+def test_what_came_to_nothing_is_waited_out_by_what_the_no_was(
+    kind: RejectionKind, code: str, waits: str, seconds: list[float]
+) -> None:
+    play = Play()
+    play.begins()
+    waited = []
+    for _ in range(4):
+        play.said(Seen(rejected(order_of(play.asked_buy), kind, code)))
+        assert (play.waits, play.state.waiting.condition) == (waits, Condition.BLOCKED)
+        assert f"no ({code})" in play.state.waiting.text
+        waited.append(play.state.not_before - play.now)
+        play.wait(60)
+        play.reads(last_cycle=play.state.cycle)
+        play.wait(1)
+    assert waited == pytest.approx(seconds)
+
+
+def test_who_was_refused_for_funds_is_denied_while_short_and_goes_on_when_the_balance_suffices() -> None:
+    play = Play()
+    play.begins()
+    play.said(Seen(rejected(order_of(play.asked_buy), code=INSUFFICIENT_BALANCE)))
+    assert play.rounds[-1].result is RoundResult.REFUSED
+    for _ in range(3):
+        play.wait(2.1)
+        play.reads(last_cycle=1)
+        play.denies("DENIED_FUNDS", asset="USDT", free="0")
+        assert (play.waits, play.state.not_before - play.now) == ("funds", 2.0)
+    play.wait(2.1)
+    play.reads(last_cycle=1)
+    play.said(Seen(filled(play.accepts())))
+    assert play.rounds[-1].result is RoundResult.FILLED
+    assert play.rounds[-1].skipped_reason == "funds"
+    assert play.state.strikes == 0
 
 
 @pytest.mark.parametrize("kind", [RejectionKind.NOT_SENT, RejectionKind.ABSENT])
