@@ -16,7 +16,7 @@ from otopilot.instrument import Instrument
 from otopilot.money import ZERO
 from strategy_service.config import StrategyConfig, UserSettings
 from strategy_service.plan_costs import ASSUMED, RoundCost, round_cost, spread_note
-from strategy_service.plan_warnings import UserFigures, needed, warnings
+from strategy_service.plan_warnings import UserFigures, needed, one_at_a_time, warnings
 from strategy_service.prices import open_sell_room, prices
 
 _PLACES = 8  # of the expected figures; prices and quantities are exact
@@ -28,7 +28,7 @@ class UserPlan:
 
     cost is fees less gain when every SELL has filled: a gain makes it negative. cost_resting is the
     cost while those that stand above the market rest (plan_costs.py). problem says why this user
-    cannot trade; all expected figures are zero then.
+    cannot trade, as a warning does; all expected figures are zero then.
     """
 
     user_id: str
@@ -126,17 +126,18 @@ def plan(
         }
         left = sum(remaining.values(), ZERO)
         _each_its_own(able, remaining, places, serial=serial)
-    notes = (*_notes(strategy, able, left, places, serial=serial), ASSUMED, spread_note(spread))
+    notes = (*_notes(strategy, able, left, places), ASSUMED, spread_note(spread))
     planned = _summary(strategy, price, left, rounds, notes)
-    return _warned(planned, strategy, price, order_limits, free or {})
+    return _warned(planned, strategy, order_limits, free or {}, serial=serial)
 
 
 def _warned(
     planned: StrategyPlan,
     strategy: StrategyConfig,
-    price: Decimal,
     order_limits: tuple[int, ...],
     free: Mapping[str, Decimal],
+    *,
+    serial: bool,
 ) -> StrategyPlan:
     """With what each user needs, and what should be known beforehand."""
     users, figures = [], []
@@ -147,11 +148,13 @@ def _warned(
         if strategy.volume_side == "buy":
             bound = min(bound, user.volume)  # the last round is cut
         users.append(replace(user, needed=bound))
-        if not user.problem:
-            figures.append(
-                UserFigures(settings, sell=user.sell_price, rounds=user.rounds, room=room, needed=bound)
-            )
-    return replace(planned, users=tuple(users), warnings=warnings(strategy, figures, price, free))
+        figures.append(
+            UserFigures(settings, user.sell_price, user.rounds, room, needed=bound, problem=user.problem)
+        )
+    found = warnings(figures, planned.price, free)
+    if serial:
+        found = (one_at_a_time(planned.volume_per_second), *found)
+    return replace(planned, users=tuple(users), warnings=found)
 
 
 def _round(
@@ -255,9 +258,7 @@ def _each_its_own(able: list[_Round], remaining: Mapping[str, Decimal], places: 
         heapq.heappush(free, each.start + each.duration)
 
 
-def _notes(
-    strategy: StrategyConfig, able: list[_Round], left: Decimal, places: int, *, serial: bool
-) -> tuple[str, ...]:
+def _notes(strategy: StrategyConfig, able: list[_Round], left: Decimal, places: int) -> tuple[str, ...]:
     notes = []
     if not left:
         notes.append("the target is reached already")
@@ -265,11 +266,6 @@ def _notes(
         notes.append("no user can trade")
     if len(able) > places:
         notes.append(f"{places} of {len(able)} users trade at once: the others wait for a place")
-    if serial:
-        notes.append(
-            "SELLs lie at or under other users' BUYs: one order pair at a time passes the guard,"
-            " reckoned with the whole fill timeout for each"
-        )
     if strategy.volume_side == "both":
         notes.append("reckoned with every SELL filled: while they rest, only BUYs count")
     for each in able:

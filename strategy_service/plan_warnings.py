@@ -6,10 +6,11 @@ account must hold, and what the venue may object to (product section 4, `plan`).
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from otopilot import money
 from otopilot.money import ONE
-from strategy_service.config import StrategyConfig, UserSettings
+from strategy_service.config import UserSettings
 
 
 def needed(settings: UserSettings, buy: Decimal, quantity: Decimal, rounds: int, room: int | None) -> Decimal:
@@ -26,26 +27,34 @@ def rests(sell: Decimal, price: Decimal) -> bool:
     return sell > price
 
 
-class UserFigures:
+class UserFigures(NamedTuple):
     """One user's part as the warnings see it."""
 
-    def __init__(
-        self, settings: UserSettings, *, sell: Decimal, rounds: int, room: int | None, needed: Decimal
-    ) -> None:
-        self.settings = settings
-        self.sell = sell
-        self.rounds = rounds
-        self.room = room
-        self.needed = needed
+    settings: UserSettings
+    sell: Decimal
+    rounds: int
+    room: int | None
+    needed: Decimal
+    problem: str
 
 
-def warnings(
-    strategy: StrategyConfig, users: list[UserFigures], price: Decimal, free: Mapping[str, Decimal]
-) -> tuple[str, ...]:
-    """A line each."""
+def one_at_a_time(rate: Decimal) -> str:
+    """What the guard makes of SELLs at or under BUYs (architecture 6); rate in quote a second."""
+    return (
+        "SELLs lie at or under other users' BUYs: one order pair at a time passes the guard,"
+        f" reckoned with the whole fill timeout for each: {money.text(money.truncate(rate, 2))} USDT a second"
+        " over all users"
+    )
+
+
+def warnings(users: list[UserFigures], price: Decimal, free: Mapping[str, Decimal]) -> tuple[str, ...]:
+    """A line each; of who cannot trade at all, only why."""
     found: list[str] = []
     for user in users:
         settings, who = user.settings, f"user {user.settings.user_id}"
+        if user.problem:
+            found.append(f"{who}: {user.problem}")
+            continue
         interval = settings.trade_interval_seconds
         if interval < ONE:
             found.append(

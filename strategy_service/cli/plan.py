@@ -1,4 +1,4 @@
-"""`otopilot plan`: rounds, time, prices, volume and cost before anything runs.
+"""`otopilot plan`: rounds, time, prices, volume, cost and the balance needed, before anything runs.
 
 Price and rules come from market_service when it is up; with --price everything is reckoned here
 and only the rounding to the venue's grids is left out. What was traded already is asked of
@@ -199,41 +199,32 @@ def _print(plan: planning.StrategyPlan, strategy: StrategyConfig) -> None:
         f" {_show(plan.volume)} USDT at {_show(plan.volume_per_second)} a second,"
         f" fees {_show(plan.fees)}, {_cost(plan)}"
     )
-    print_table(
-        (
-            "user",
-            "amount",
-            "interval",
-            "buy at",
-            "sell at",
-            "quantity",
-            "rounds",
-            "starts",
-            "takes",
-            "volume",
-            "",
-        ),
-        [
-            (
-                user.user_id,
-                money.text(user.amount),
-                f"{money.text(user.interval_seconds)} s",
-                _show(user.buy_price, 12),
-                _show(user.sell_price, 12),
-                _show(user.quantity, 8),
-                str(user.rounds),
-                duration(float(user.start_seconds)),
-                duration(float(user.duration_seconds)),
-                _show(user.volume),
-                user.problem,
-            )
-            for user in plan.users
-        ],
-    )
+    rows = [_row(user) for user in plan.users]
+    if not any(user.start_seconds for user in plan.users):
+        for row in rows:
+            del row["starts"]
+    print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
     for note in plan.notes:
         print(f"  note: {note}")
     for warning in plan.warnings:
         print(f"  warning: {warning}")
+
+
+def _row(user: planning.UserPlan) -> dict[str, str]:
+    """What it does and needs, by column; why it cannot trade is among the warnings."""
+    return {
+        "user": user.user_id,
+        "amount": money.text(user.amount),
+        "every": f"{money.text(user.interval_seconds)} s",
+        "buy at": _show(user.buy_price, 12),
+        "sell at": _show(user.sell_price, 12),
+        "quantity": _show(user.quantity, 8),
+        "rounds": str(user.rounds),
+        "starts": duration(float(user.start_seconds)),
+        "takes": duration(float(user.duration_seconds)),
+        "volume": _show(user.volume),
+        "needs": _show(user.needed),
+    }
 
 
 def _cost(plan: planning.StrategyPlan) -> str:

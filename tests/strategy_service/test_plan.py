@@ -151,10 +151,11 @@ def test_users_without_a_place_wait_for_one() -> None:
 def test_sells_below_other_buys_go_one_at_a_time() -> None:
     falling = strategy("50.25", "50.25", target="201", more="sell_profit_percentage: -0.1")
     result = planned(falling, Decimal(100))
-    assert any("one order pair at a time" in note for note in result.notes)
+    (slow,) = [line for line in result.warnings if "one order pair at a time" in line]
+    assert slow.endswith("25.12 USDT a second over all users")
     assert result.duration_seconds == 8  # four turns of 50.25 USDT, each up to 2 s
-    alone = planned(strategy("50.25", more="sell_profit_percentage: -0.1"), Decimal(100))
-    assert not any("one order pair at a time" in note for note in alone.notes)
+    alone = strategy("50.25", more="sell_profit_percentage: -0.1")
+    assert "one order pair at a time" not in warned(alone)
 
 
 def test_both_sides_count_when_asked() -> None:
@@ -254,7 +255,8 @@ def test_a_short_balance_is_warned_of_with_what_can_be_bound_at_once() -> None:
     assert [round(user.needed) for user in result.users] == [300, 300]
 
 
-def test_who_cannot_trade_at_all_is_not_warned_on_top() -> None:
-    result = planned(strategy("0.01", more="trade_interval_seconds: 0.5"))
-    assert result.users[0].problem
-    assert result.warnings == ()
+def test_who_cannot_trade_at_all_is_warned_of_that_alone() -> None:
+    result = planned(strategy("0.01", "30", more="trade_interval_seconds: 0.5"))
+    problem = result.users[0].problem
+    assert "below the smallest order" in problem
+    assert [line for line in result.warnings if line.startswith("user 1:")] == [f"user 1: {problem}"]

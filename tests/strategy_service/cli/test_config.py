@@ -25,6 +25,19 @@ user_overrides:
         single_trade_amount_usdt: 50
 """
 
+RULES = market.Instrument(
+    venue=market.VENUE_ALPHA,
+    symbol="ALPHA_22USDT",
+    tick_size="0.01",
+    step_size="0.1",
+    min_notional="0.1",
+    min_quantity="0.1",
+    min_price="0.01",
+    status=market.INSTRUMENT_STATUS_TRADING,
+    buy_fee_rate="0.0001",
+    quote_asset="USDT",
+)
+
 
 @pytest.fixture
 def good(tmp_path):
@@ -104,6 +117,23 @@ def test_a_plan_needs_no_service_when_the_price_is_given(wire, good, capsys):
     assert "market-service is not up" in err
 
 
+def test_a_plan_shows_what_each_user_needs_and_says_once_why_one_cannot_trade(wire, good, capsys):
+    Path(good).write_text(GOOD.replace("usdt: 50", "usdt: 0.05"))
+    done = wire.run("plan", "--config", good)
+    wire.answer("GetInstrument", RULES)
+    wire.answer("GetPrice", market.Price(price="48"))
+    wire.answer("GetStrategyStatus", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    wire.answer("GetBalances", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
+    assert done.result(5) == 0
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.startswith("user"))
+    assert header.split()[-2:] == ["volume", "needs"]
+    assert next(line for line in lines if line.startswith("2 ")).split()[-2:] == ["3000", "3000"]
+    (problem,) = [line for line in lines if "below the smallest order" in line]
+    assert problem.startswith("  warning: user 1: 0.05 USDT a cycle")
+    assert max(map(len, (line for line in lines if line[:4] in ("user", "1   ", "2   ")))) <= 80
+
+
 def test_a_plan_without_price_and_service_says_how_to_get_one(wire, good, capsys):
     done = wire.run("plan", "--config", good)
     wire.answer("GetInstrument", None, grpc.StatusCode.UNAVAILABLE, "connection refused")
@@ -117,19 +147,7 @@ def usdt(free):
 
 def test_a_plan_obeys_the_venues_grids_and_counts_what_is_traded_already(wire, good, koge, capsys):
     done = wire.run("plan", "koge", "--config", good)
-    instrument = market.Instrument(
-        venue=market.VENUE_ALPHA,
-        symbol="ALPHA_22USDT",
-        tick_size="0.01",
-        step_size="0.1",
-        min_notional="0.1",
-        min_quantity="0.1",
-        min_price="0.01",
-        status=market.INSTRUMENT_STATUS_TRADING,
-        buy_fee_rate="0.0001",
-        quote_asset="USDT",
-    )
-    request = wire.answer("GetInstrument", instrument)
+    request = wire.answer("GetInstrument", RULES)
     assert (request.token, request.chain, request.venue) == ("KOGE", "BSC", market.VENUE_ALPHA)
     wire.answer("GetPrice", market.Price(price="48.017"))
     users = [strategy_pb2.UserStatus(user_id="1", volume="1000"), strategy_pb2.UserStatus(user_id="2")]
