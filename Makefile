@@ -92,6 +92,7 @@ paper-cost: $(VENV)/.stubs ## What `otopilot plan` expects runs to cost, beside 
 check: $(VENV)/.stubs ## Lint, types, import rules, proto lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest tests/otopilot/test_core_is_deterministic.py
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/buf lint

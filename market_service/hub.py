@@ -58,7 +58,7 @@ class _Feed:
         self.line = line
         self.tick: Tick | None = None
         self.quote: Quote | None = None
-        self.watches: set[Watch] = set()
+        self.watches: dict[Watch, None] = {}
         self.first_price: set[asyncio.Future[Unavailable | None]] = set()
         self.wanted_until = 0.0  # monotonic, as the next three
         self.used_at = 0.0  # when it was last watched or asked for
@@ -77,10 +77,10 @@ class Hub:
         self._silence_seconds = silence_seconds
         self._beat_seconds = min(GREATEST_BEAT_SECONDS, silence_seconds / 4)
         self._feeds: dict[Key, _Feed] = {}
-        self._watches: set[Watch] = set()
+        self._watches: dict[Watch, None] = {}
         self._ending = False
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Hub"]:
@@ -127,9 +127,9 @@ class Hub:
         feeds = [self._open(key) for key in keys]
         known = [feed.quote for feed in feeds if feed.quote is not None]
         watch = Watch(stale_after_ms, self._clock, known)
-        self._watches.add(watch)
+        self._watches[watch] = None
         for feed in feeds:
-            feed.watches.add(watch)
+            feed.watches[watch] = None
         for upstream in self._upstreams.values():
             self._read_silent(upstream)
         if self._ending:
@@ -137,9 +137,9 @@ class Hub:
         try:
             yield watch
         finally:
-            self._watches.discard(watch)
+            self._watches.pop(watch, None)
             for feed in feeds:
-                feed.watches.discard(watch)
+                feed.watches.pop(watch, None)
                 feed.used_at = self._clock.monotonic()
 
     def end_watches(self) -> None:
@@ -194,8 +194,8 @@ class Hub:
             work.close()
             raise RuntimeError("the hub is not running")
         task = self._group.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def _is_wanted(self, feed: _Feed) -> bool:
         return bool(feed.watches) or self._clock.monotonic() < feed.wanted_until

@@ -185,7 +185,7 @@ def _check_trades(connection: sqlite3.Connection) -> int:
     kept = {
         row[:5]: (money.parse(row[5]), money.parse(row[6])) for row in connection.execute(_select("totals"))
     }
-    for key_ in wanted.keys() | kept.keys():
+    for key_ in dict.fromkeys((*wanted, *kept)):
         if wanted.get(key_) != kept.get(key_):
             raise Damaged(f"totals: {key_!r} is {kept.get(key_)}, its trades sum to {wanted.get(key_)}")
     return count

@@ -129,9 +129,9 @@ class SpotStreams:
         for connection in self._connections:
             for name in connection.subscriber.names:
                 self._listeners.setdefault(name, []).append(connection.subscriber)
-        for name in self._beats.keys() - self._listeners.keys():
+        for name in [name for name in self._beats if name not in self._listeners]:
             del self._beats[name]
-        for name in self._listeners.keys() - self._beats.keys():
+        for name in [name for name in self._listeners if name not in self._beats]:
             beat = self._beat_of(name)
             if beat is not None:
                 self._beats[name] = beat

@@ -73,7 +73,7 @@ async def _drain(supervisor: Supervisor) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hurry.set)
     _log.info("draining")
-    waits = {asyncio.ensure_future(supervisor.drain()), asyncio.ensure_future(hurry.wait())}
+    waits = [asyncio.ensure_future(supervisor.drain()), asyncio.ensure_future(hurry.wait())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

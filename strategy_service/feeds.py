@@ -70,7 +70,7 @@ class PriceFeed:
         """Was the market service heard of within three seconds?"""
         return self._clock.monotonic() - self._heard_at < _HEARTBEAT_SECONDS
 
-    def listen(self, key: PriceKey, window: Decimal, listener: object, on_price: OnPrice) -> None:
+    def listen(self, key: PriceKey, window_seconds: Decimal, listener: object, on_price: OnPrice) -> None:
         """Call back on each new price of the symbol; keep its swing over the window."""
         watched = self._watched.get(key)
         if watched is None:
@@ -79,7 +79,7 @@ class PriceFeed:
             watched = self._watched[key] = Watched()
             self._changed.set()
         watched.listeners[listener] = on_price
-        watched.swings.setdefault(window, Swing(float(window)))
+        watched.swings.setdefault(window_seconds, Swing(float(window_seconds)))
 
     def forget(self, key: PriceKey, listener: object) -> None:
         """Call it no more; a symbol nobody listens to leaves the stream."""

@@ -106,7 +106,7 @@ class UserLoop(OrderListener):
         self.last_round: RoundEnd | None = None
         self._found = found  # told once: the journal's newest cycle before this loop's first
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], None] = {}  # in the order they began
         self._wishes: dict[Cancel, asyncio.Task[None]] = {}  # not taken yet
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -257,12 +257,12 @@ class UserLoop(OrderListener):
 
     def _spawn(self, call: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(call)
-        self._calls.add(task)
+        self._calls[task] = None
         task.add_done_callback(self._called)
         return task
 
     def _called(self, task: "asyncio.Task[None]") -> None:
-        self._calls.discard(task)
+        self._calls.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash(error)
 

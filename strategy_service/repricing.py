@@ -33,13 +33,13 @@ def under_way(turn: Turn, standing: Standing) -> bool:
     """Go on with the re-pricing, or begin one that is due; true while there is one."""
     if turn.state.repricing is not None:
         return put_back(turn, standing)
-    timeout = turn.settings.sell_timeout_seconds
-    if timeout is None:
+    timeout_seconds = turn.settings.sell_timeout_seconds
+    if timeout_seconds is None:
         return False
     for order in standing.position.open_orders:
         if not _rests(turn, order) or _lower(turn, order, standing) is None:
             continue
-        left = float(timeout) - (turn.moment.at - order.updated_at).total_seconds()
+        left = float(timeout_seconds) - (turn.moment.at - order.updated_at).total_seconds()
         if left > 0:
             turn.wake(turn.now + left)
         elif order.sell is not None:

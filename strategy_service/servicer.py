@@ -141,7 +141,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
     ) -> AsyncIterator[pb.WatchStrategiesResponse]:
         """A snapshot, then what changed, then heartbeats. Only the newest state is kept for a slow reader."""
         wanted = set(request.strategy_ids)
-        for strategy_id in wanted:
+        for strategy_id in request.strategy_ids:
             self._supervisor.status(strategy_id)  # NOT_FOUND before the first message
         if self._watchers >= _MOST_WATCHERS:
             text = f"{_MOST_WATCHERS} readers watch already: close one"

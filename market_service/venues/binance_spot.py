@@ -71,7 +71,7 @@ class SpotMarket:
         unchanged = await self._unchanged({s: tick for s, tick in known.items() if tick is not None})
         for tick in unchanged.values():
             yield Reading(tick, asked_at)
-        for symbol in known.keys() - unchanged.keys():
+        for symbol in [symbol for symbol in known if symbol not in unchanged]:
             asked_at = self._clock.now()
             if newest := await self._last_trade(symbol):
                 yield Reading(newest, asked_at)

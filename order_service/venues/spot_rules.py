@@ -119,7 +119,7 @@ def _band_minutes(filters: Mapping[str, Row]) -> int | None:
     """Over how many minutes the venue averages; none where that is not one number."""
     bands = [filters[name] for name in ("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE") if name in filters]
     told = {whole_of(band, "avgPriceMins", -1) for band in bands}
-    minutes = told.pop() if len(told) == 1 else -1
+    minutes = min(told) if len(told) == 1 else -1
     return minutes if minutes >= 0 else None
 
 
