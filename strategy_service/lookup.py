@@ -44,9 +44,11 @@ def runs_of(
 ) -> list[StrategyRun]:
     """The runs of all strategies or one (empty: all), with that user. Raises Fault NOT_FOUND."""
     if not strategy_id:
-        if user_id and not any(user_id in each.user_ids for each in config.strategies):
+        found = [run for run in runs.values() if not user_id or run.knows(user_id)]
+        # A reload may have removed who still winds down, or a whole strategy with its users.
+        if user_id and not found and not any(user_id in each.user_ids for each in config.strategies):
             raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_USER", f"no strategy lists user {user_id!r}")
-        return [run for run in runs.values() if not user_id or run.knows(user_id)]
+        return found
     run = runs.get(strategy_id)
     known = run.config if run is not None else need(config, strategy_id)
     if user_id and user_id not in known.user_ids and (run is None or not run.knows(user_id)):

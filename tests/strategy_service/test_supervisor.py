@@ -302,36 +302,6 @@ async def test_a_reload_acts_at_the_next_cycle_drains_the_removed_and_starts_the
     assert len(d.orders.buys("2")) == two
 
 
-async def test_a_removed_user_is_shown_while_it_winds_down_and_its_order_is_left_alone(desk: Make) -> None:
-    d = desk(strategy(users=("1", "2"), target="100000", fill_timeout_seconds=D(1)))
-    d.orders.fill_seconds = None
-    await d.supervisor.open()
-    await d.supervisor.start("s")
-    await d.until(lambda: len(d.orders.buys()) == 2)
-    d.configure(trading(strategy(users=("1",), target="100000", fill_timeout_seconds=D(1)), revision="r2"))
-    d.manager.reload = lambda: None
-    d.supervisor.reload()
-    status = d.supervisor.status("s")
-    assert [(user.user_id, user.state, user.leaving) for user in status.users] == [
-        ("1", UserState.RUNNING, False),
-        ("2", UserState.STOPPING, True),
-    ]
-    assert list(status.seven()["user_volumes"]) == ["1"]  # type: ignore[call-overload]
-    assert not d.orders.canceled  # until its timeout
-    await d.until(lambda: len(d.supervisor.status("s").users) == 1)
-    assert len(d.orders.buys("2")) == 1
-
-
-async def test_a_strategy_that_leaves_the_file_drains(desk: Make) -> None:
-    d = desk(strategy(target="100000", **FAST), strategy("t", users=("2",), target="100000", **FAST))
-    await d.supervisor.open()
-    await d.supervisor.start()
-    await d.until(lambda: len(d.orders.buys("2")) >= 2)
-    d.configure(trading(strategy(target="100000", **FAST), revision="r2"))
-    await d.until(lambda: not d.supervisor.status("t").is_running)
-    assert d.supervisor.status("s").is_running
-
-
 async def test_a_price_stream_serves_all_loops_of_a_symbol(desk: Make) -> None:
     d = desk(strategy(users=("1", "2", "3"), target="100000", **FAST))
     await d.supervisor.open()
