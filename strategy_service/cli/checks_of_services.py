@@ -108,13 +108,15 @@ def _credential(services: Services, user_id: str, venue: Venue, found: pb.User |
 
 
 def budgets(services: Services) -> Iterator[Finding]:
-    """Weight, bans, and how long one rotation of the sweeps takes (reliability 10)."""
+    """Weight, bans, denials and waits, and how long one rotation of the sweeps takes (reliability 10)."""
     admin = services.admin
     answer = admin.ask(admin.stub.GetCounters, pb.GetCountersRequest())
     for each in answer.budgets:
         venue = enum_word(market_pb2.Venue.Name(each.venue), "VENUE_")
         used = f", {each.used_weight} of {each.weight_limit} weight used" if each.weight_limit else ""
         detail = f"rotation of sweeps {each.rotation_ms / 1000:.1f} s{used}"
+        if each.waited or each.denied:
+            detail += f", {each.waited} requests waited, {each.denied} placements denied"
         if each.HasField("closed_until"):
             detail += f"; closed until {each.closed_until.ToJsonString()}"
             hint = "the venue limits or bans this address: wait, it opens by itself"
@@ -132,4 +134,11 @@ def budgets(services: Services) -> Iterator[Finding]:
             hint = "two managed orders may have met: look at both accounts before going on"
             yield Finding("self-match guard", Verdict.ERROR, detail, hint)
         else:
-            yield ok("self-match guard", f"{guard.admitted} admitted, {guard.waits} waits, none met")
+            yield ok("self-match guard", _guard(guard))
+
+
+def _guard(guard: pb.GuardCounters) -> str:
+    """What it did since the service started: each denial is asked again, or given up."""
+    denied = guard.denied_by_orders + guard.denied_by_waiters
+    longest = f" of {guard.longest_wait_ms / 1000:.1f} s at most" if guard.waits else ""
+    return f"{guard.admitted} admitted, {denied} denied, {guard.waits} waits{longest}, none met"

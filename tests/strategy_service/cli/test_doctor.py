@@ -256,6 +256,22 @@ def test_managed_orders_that_met_are_an_error(services, admin):
     assert one(checks_of_services.budgets(services), "self-match guard").verdict is Verdict.ERROR
 
 
+def test_denials_and_waits_of_guard_and_budget_are_told(services, admin):
+    quiet = one(checks_of_services.budgets(services), "self-match guard")
+    assert quiet.detail == "7 admitted, 0 denied, 0 waits, none met"
+    admin.counters.guard.MergeFrom(
+        pb.GuardCounters(denied_by_orders=30, denied_by_waiters=4, waits=12, longest_wait_ms=2140)
+    )
+    admin.counters.budgets[0].MergeFrom(pb.BudgetCounters(waited=9, denied=2))
+    found = one(checks_of_services.budgets(services), "self-match guard")
+    assert (found.verdict, found.detail) == (
+        Verdict.OK,
+        "7 admitted, 34 denied, 12 waits of 2.1 s at most, none met",
+    )
+    budget = one(checks_of_services.budgets(services), "sweeps on alpha")
+    assert budget.detail.endswith("3 of 5400 weight used, 9 requests waited, 2 placements denied")
+
+
 # ------------------------------------------------------------------ the command
 
 
