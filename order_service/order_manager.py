@@ -78,7 +78,7 @@ class OrderManager:
         self._tasks = tasks
         self.hold = hold  # of an absent order's claims, from its sending on
         self._changed: list[Changed] = []
-        self.on_unjournaled_cancel: Callable[[OrderId], None] = lambda order_id: None  # of one in flight
+        self.on_unjournaled_cancel: Callable[[OrderId, LegRole, bool], None] = lambda *_: None  # taken?
         self._sending: dict[OrderId, asyncio.Task[None]] = {}
         self._began = clock.monotonic()
         self._signed: dict[OrderId, Signed] = {}  # of orders in flight
@@ -253,9 +253,7 @@ class OrderManager:
         if all(leg.role is not role for leg in order.legs):
             raise Denied(Kind.BAD_ARGUMENT, "NO_SUCH_LEG", f"order {order_id} has no {role} leg")
         if reprice_to is not None and (order.leg(role).side is not Side.SELL or reprice_to <= 0):
-            raise Denied(
-                Kind.BAD_ARGUMENT, "NOT_A_SELL", "reprice_to: the positive price of a SELL is wanted"
-            )
+            raise Denied(Kind.BAD_ARGUMENT, "NOT_A_SELL", "reprice_to: the positive price of a SELL")
         if order.is_over or order.leg(role).is_over:
             message = f"the {role} leg of order {order_id} has ended already ({order.leg(role).status})"
             raise Denied(Kind.PRECONDITION, "ORDER_OVER", message, state=order.state)
@@ -271,13 +269,15 @@ class OrderManager:
         session = self._sessions.get(order.venue, order.user_id)
         if session is None:
             return
+        taken = False
         try:
             await session.account.cancel(order, role)
+            taken = True
         except VenueError as error:
             _log.warning("cancel failed", order_id=order.order_id, role=role, error=str(error))
         finally:
             if order.state in IN_FLIGHT:
-                self.on_unjournaled_cancel(order.order_id)
+                self.on_unjournaled_cancel(order.order_id, role, taken)
 
     # ------------------------------------------------------------------ learn
 

@@ -55,6 +55,7 @@ class _Case:
     looks: int = 0
     first_clean: "_Look | None" = None
     unanswered: float | None = None  # when a cancel last got no answer, by the monotonic clock
+    lived: LegRole | None = None  # a cancel of this leg was taken, and the journal does not know it yet
     twin_told: bool = False
 
 
@@ -73,11 +74,14 @@ class Resolution:
         self._clock = clock
         self._rules = rules
         self._cases: dict[OrderId, _Case] = {}
-        manager.on_unjournaled_cancel = self.cancel_unanswered
+        manager.on_unjournaled_cancel = self.cancel_unjournaled
 
     async def step(self, session: Session, order: Order) -> float:
         """Look once; returns the seconds to pause before the next look. Raises VenueError."""
-        case = self._cases.setdefault(order.order_id, _Case())
+        case = self._case(order.order_id)
+        if case.lived is not None:
+            await self.was_open(order, case.lived)
+            return 0.0
         if session.port.has_client_ids:
             return await self._by_client_id(session, order, case)
         return await self._by_fingerprint(session, order, case)
@@ -103,16 +107,28 @@ class Resolution:
         """A cancel of the leg in doubt did something: the venue had it, under an id it may now have lost.
 
         By the old id it may not be found any more (binance-spot 3.4), and history may lag: it is journaled,
-        and remembered first, for the journal may fail.
+        and remembered until then, for the journal may fail.
         """
-        self.cancel_unanswered(order.order_id)
+        case = self._case(order.order_id)
+        case.lived = role
         status = LegStatus.OPEN if role is LegRole.WORKING else LegStatus.PENDING
         await self._manager.learn(order.order_id, Report(role=role, status=status, at=self._clock.now()))
+        case.lived = None
 
     def cancel_unanswered(self, order_id: OrderId) -> None:
         """A cancel of an order in flight may have renamed it: no look is clean before the margin is over."""
-        case = self._cases.setdefault(order_id, _Case())
+        case = self._case(order_id)
         case.first_clean, case.unanswered = None, self._clock.monotonic()
+
+    def cancel_unjournaled(self, order_id: OrderId, role: LegRole, taken: bool) -> None:
+        """A cancel of an order in flight went out though the journal failed; was it answered yes?"""
+        if taken:
+            self._case(order_id).lived = role
+        else:
+            self.cancel_unanswered(order_id)
+
+    def _case(self, order_id: OrderId) -> _Case:
+        return self._cases.setdefault(order_id, _Case())
 
     def _look(self) -> _Look:
         return _Look(self._clock.now(), self._clock.monotonic())
@@ -167,10 +183,8 @@ class Resolution:
         wait = self._rules.recv_window + self._rules.absence_margin
         if waited < wait:
             return min(_early_pause(case), wait - waited)
-        if case.unanswered is not None:
-            since_cancel = began.monotonic - case.unanswered
-            if since_cancel < self._rules.absence_margin:
-                return min(_early_pause(case), self._rules.absence_margin - since_cancel)
+        if (left := self._unsettled(case, began)) > 0:
+            return min(_early_pause(case), left)
         if not await self._nothing_to_cancel(session, order):
             case.first_clean = None
             return GAP_SECONDS
@@ -182,6 +196,12 @@ class Resolution:
             return GAP_SECONDS
         proof = "no such order, nothing to cancel, no trade"
         return await self._clean_look(order, case, began, GAP_SECONDS, proof)
+
+    def _unsettled(self, case: _Case, look: _Look) -> float:
+        """Seconds that were left, when the look began, of the time in which a cancel may show."""
+        if case.unanswered is None:
+            return 0.0
+        return case.unanswered + self._rules.absence_margin - look.monotonic
 
     async def _nothing_to_cancel(self, session: Session, order: Order) -> bool:
         """Does a cancel of the working leg find nothing?"""
@@ -232,8 +252,10 @@ class Resolution:
 
     async def _clean_look(self, order: Order, case: _Case, began: _Look, gap: float, proof: str) -> float:
         """The second clean look, far enough from the first, is the proof."""
-        if self._manager.awaits_answer(order.order_id) or order.working.venue_order_id is not None:
-            # Its request may yet arrive, or the venue has shown it once: no look is clean.
+        shown = order.working.venue_order_id is not None or case.lived is not None
+        if self._manager.awaits_answer(order.order_id) or shown or self._unsettled(case, began) > 0:
+            # Its request may yet arrive, the venue has shown it once, or a cancel went out during the look:
+            # no look is clean.
             case.first_clean = None
             return NOT_YET_SECONDS
         if case.first_clean is None:

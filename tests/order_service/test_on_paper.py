@@ -127,11 +127,12 @@ async def test_an_order_found_by_nothing_but_the_id_its_cancel_gave_it_is_never_
 
 
 @virtual
+@pytest.mark.parametrize("lag", ["25", "40"])  # 40: longer than absence takes to prove
 @pytest.mark.parametrize("cancelled_by", ["proof", "wish", "person"])
 async def test_a_cancel_whose_news_the_disk_did_not_take_is_remembered_3_4(
-    tmp_path: Path, cancelled_by: str
+    tmp_path: Path, cancelled_by: str, lag: str
 ) -> None:
-    settings = {"cancelled_found_by_old_id": "false", "database_lag_seconds": "25"}
+    settings = {"cancelled_found_by_old_id": "false", "database_lag_seconds": lag}
     line = line_of(Venue.SPOT, **settings)
     states: list[OrderState] = []
     async with PaperDesk(tmp_path / "j.db", Venue.SPOT, line) as desk:
