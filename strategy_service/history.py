@@ -6,14 +6,17 @@ crash may lose the last second of this history, never an order (those are in the
 
 import sqlite3
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
-from otopilot import money
+from otopilot import log, money
 from strategy_service.reasons import Reason, RoundResult
 from strategy_service.state import Outcome, RoundEnd
+
+_log = log.get("history")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -49,7 +52,7 @@ UPDATE rounds SET bought = ? WHERE sequence = (
 """
 _MOST_ROUNDS = 50_000
 _MOST_RUNS = 1_000
-_MOST_UNWRITTEN = 10_000
+_MOST_UNWRITTEN = 10_000  # beyond that the oldest are not kept
 
 
 class Ended(NamedTuple):
@@ -92,15 +95,23 @@ class History:
     # ------------------------------------------------------------------ rounds
 
     def add(self, strategy_id: str, user_id: str, end: RoundEnd) -> None:
-        """A round is over. The oldest that are not written are forgotten beyond the bound."""
+        """A round is over."""
         self._unwritten.append((strategy_id, user_id, end))
 
     def write(self) -> None:
-        """Keep what was added; the oldest beyond the bound are forgotten. Raises sqlite3.Error."""
+        """Keep what was added, the newest so many; what the disk does not take stays for the next time."""
         if not self._unwritten:
             return
         rows = [_row(*each) for each in self._unwritten if not each[2].amends]
         amended = [(money.text(end.bought), *who, end.cycle) for *who, end in self._unwritten if end.amends]
+        try:
+            self._insert(rows, amended)
+        except sqlite3.Error as error:
+            _log.error("rounds not written", error=str(error), waiting=len(self._unwritten))
+        else:
+            self._unwritten.clear()
+
+    def _insert(self, rows: Sequence[tuple[object, ...]], amended: Sequence[tuple[object, ...]]) -> None:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO rounds VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -108,7 +119,6 @@ class History:
             self._db.execute(
                 "DELETE FROM rounds WHERE sequence <= (SELECT max(sequence) FROM rounds) - ?", (_MOST_ROUNDS,)
             )
-        self._unwritten.clear()
 
     def rounds(self, strategy_id: str, user_id: str, before: int | None, most: int) -> list[PastRound]:
         """The newest rounds of all, a strategy or a user (empty: any), older than that sequence."""

@@ -2,19 +2,23 @@
 
 Its own small SQLite file. With it and the order journal a strategy service that was killed
 goes on without a person (architecture, opening paragraph). Writes are rare and short, so they
-are made where they happen. What somebody asks for is not done when it cannot be written; what has
-happened has happened, and is written as soon as the disk takes it.
+are made where they happen. A start or a pause that cannot be written is refused; what has happened,
+a stop among it, has happened: it is written, in its order, as soon as the disk takes it.
 """
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
+
 from otopilot import log
 from otopilot.order import LegRole, OrderId, RequestId
+from otopilot.rpc import Fault
 from strategy_service.history import Ended, History, PastRun
 from strategy_service.state import Outcome, StopMode
 
@@ -84,6 +88,16 @@ class RunsInUse(Exception):
     """Another strategy service has the run table open, or it cannot be opened."""
 
 
+@contextmanager
+def _refused_unless_written() -> Iterator[None]:
+    """What is asked for, and must outlive the process, or not be. Raises Fault RUN_TABLE."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = f"the run table cannot be written ({error}): look at its disk, then ask again"
+        raise Fault(grpc.StatusCode.UNAVAILABLE, "RUN_TABLE", text) from error
+
+
 class Run(NamedTuple):
     """A strategy's newest run."""
 
@@ -137,21 +151,24 @@ class Runs:
         self._db.close()
 
     def write(self) -> None:
-        """Write what has happened; what the disk does not take now is tried again the next time."""
-        try:
-            self._catch_up()
-            self.history.write()
-        except sqlite3.Error as error:
-            _log.error("run table not written", error=str(error), waiting=len(self._unwritten))
+        """Write what is not written yet; what the disk does not take stays for the next time."""
+        self._try_to_catch_up()
+        self.history.write()
 
     def _catch_up(self) -> None:
         while self._unwritten:
             self._db.execute(*self._unwritten[0])
             self._unwritten.popleft()
 
-    def _happened(self, statement: str, values: tuple[object, ...]) -> None:
+    def _try_to_catch_up(self) -> None:
+        try:
+            self._catch_up()
+        except sqlite3.Error as error:
+            _log.error("run table not written", error=str(error), waiting=len(self._unwritten))
+
+    def _happened(self, statement: str, *values: object) -> None:
         self._unwritten.append((statement, values))
-        self.write()
+        self._try_to_catch_up()
 
     def identity(self, fresh: str) -> str:
         """The table's own name, under which its processes own the placing right; the fresh one at first."""
@@ -160,6 +177,7 @@ class Runs:
             self._db.execute("INSERT INTO identity VALUES (?)", (fresh,))
         return str(row[0]) if row else fresh
 
+    @_refused_unless_written()
     def begin(self, strategy_id: str, at: datetime, config_revision: str) -> None:
         """A new run is wanted; the one before it becomes history, its stops and pauses are forgotten."""
         self._catch_up()
@@ -179,10 +197,11 @@ class Runs:
 
     def apply(self, strategy_id: str, config_revision: str) -> None:
         """The run obeys this configuration now."""
-        self._db.execute(
-            "UPDATE runs SET config_revision = ? WHERE strategy_id = ?", (config_revision, strategy_id)
+        self._happened(
+            "UPDATE runs SET config_revision = ? WHERE strategy_id = ?", config_revision, strategy_id
         )
 
+    @_refused_unless_written()
     def desire(self, strategy_id: str) -> None:
         """The run that goes on already is wanted."""
         self._catch_up()
@@ -190,44 +209,45 @@ class Runs:
 
     def undesire(self, strategy_id: str) -> None:
         """It shall not run any more, and not after a restart either."""
-        self._db.execute("UPDATE runs SET desired = 0 WHERE strategy_id = ?", (strategy_id,))
+        self._happened("UPDATE runs SET desired = 0 WHERE strategy_id = ?", strategy_id)
 
     def end(self, strategy_id: str, at: datetime) -> None:
         """Every user of it ended: it stays finished until it is started again."""
         self._happened(
             "UPDATE runs SET desired = 0, ended_at = ? WHERE strategy_id = ? AND ended_at IS NULL",
-            (at.isoformat(), strategy_id),
+            at.isoformat(),
+            strategy_id,
         )
 
     def end_user(self, strategy_id: str, user_id: str, ended: Ended) -> None:
         """A user's part is over."""
         self._happened(
             "INSERT OR REPLACE INTO run_users VALUES (?, ?, ?, ?, ?)",
-            (
-                strategy_id,
-                user_id,
-                ended.outcome.value,
-                ended.ended_at.isoformat(),
-                " ".join(ended.left_open),
-            ),
+            strategy_id,
+            user_id,
+            ended.outcome.value,
+            ended.ended_at.isoformat(),
+            " ".join(ended.left_open),
         )
 
     def forget_user(self, strategy_id: str, user_id: str) -> None:
         """The user takes part again."""
-        self._catch_up()
         for table in ("run_users", "stop_wishes", "pauses"):
-            self._db.execute(
+            self._happened(
                 f"DELETE FROM {table} WHERE strategy_id = ? AND user_id = ?",  # noqa: S608 - constants
-                (strategy_id, user_id),
+                strategy_id,
+                user_id,
             )
 
     def wish_stop(self, strategy_id: str, user_id: str, mode: StopMode) -> None:
         """The user winds down, now or after a restart; a weaker wish leaves a stronger one as it is."""
         known = self.stop_wishes(strategy_id).get(user_id)
         if known is None or mode.strength > known.strength:
-            self._db.execute(
+            self._happened(
                 "INSERT OR REPLACE INTO stop_wishes (strategy_id, user_id, mode) VALUES (?, ?, ?)",
-                (strategy_id, user_id, mode.value),
+                strategy_id,
+                user_id,
+                mode.value,
             )
 
     def stop_wishes(self, strategy_id: str) -> dict[str, StopMode]:
@@ -235,12 +255,14 @@ class Runs:
         rows = self._db.execute("SELECT user_id, mode FROM stop_wishes WHERE strategy_id = ?", (strategy_id,))
         return {user: StopMode(mode) for user, mode in rows}
 
+    @_refused_unless_written()
     def pause(self, strategy_id: str, user_ids: Iterable[str]) -> None:
         """These users place no BUY, now or after a restart; EVERYBODY: whoever takes part."""
         self._db.executemany(
             "INSERT OR IGNORE INTO pauses VALUES (?, ?)", [(strategy_id, user) for user in user_ids]
         )
 
+    @_refused_unless_written()
     def resume(self, strategy_id: str, user_ids: Iterable[str]) -> None:
         """These pauses are over."""
         self._db.executemany(
@@ -256,22 +278,23 @@ class Runs:
     def first_cycle(self, strategy_id: str, user_id: str, cycle: int) -> int:
         """The journal's cycle before the user's first of this run; the given one when it begins now."""
         key = (strategy_id, user_id)
-        self._db.execute("INSERT OR IGNORE INTO first_cycles VALUES (?, ?, ?)", (*key, cycle))
         row = self._db.execute(
             "SELECT cycle FROM first_cycles WHERE strategy_id = ? AND user_id = ?", key
         ).fetchone()
-        return int(row[0])
+        if row is None:
+            self._happened("INSERT OR IGNORE INTO first_cycles VALUES (?, ?, ?)", *key, cycle)
+        return int(row[0]) if row else cycle
 
     def leave(self, left: Leftover) -> None:
         """A wish is to be carried out, now or after a restart."""
-        self._happened("INSERT OR IGNORE INTO leftovers VALUES (?, ?, ?, ?, ?)", left)
+        self._happened("INSERT OR IGNORE INTO leftovers VALUES (?, ?, ?, ?, ?)", *left)
 
     def taken(self, left: Leftover) -> None:
         """It is carried out, or there is nothing to cancel."""
         self._happened(
             "DELETE FROM leftovers WHERE strategy_id = ? AND user_id = ? AND order_id = ?"
             " AND request_id = ? AND role = ?",
-            left,
+            *left,
         )
 
     def leftovers(self) -> list[Leftover]:
@@ -315,6 +338,7 @@ class Runs:
         earlier = self.history.runs(strategy_id) if replaced else []
         return sorted([*present, *earlier], key=lambda run: run.started_at, reverse=True)
 
+    @_refused_unless_written()
     def scope_revision(self, scope_id: str, content: str, at_least: int = 1) -> int:
         """The revision of that content: the one it has, or a higher one when it is new."""
         row = self._db.execute(
@@ -335,13 +359,11 @@ class Runs:
         """This request was acted upon. The newest thousand are kept."""
         if not request_id:
             return
-        self._db.execute(
-            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", (request_id, what, at.isoformat())
-        )
-        self._db.execute(
+        self._happened("INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", request_id, what, at.isoformat())
+        self._happened(
             "DELETE FROM requests WHERE rowid NOT IN"
             " (SELECT rowid FROM requests ORDER BY rowid DESC LIMIT ?)",
-            (_MOST_REQUESTS,),
+            _MOST_REQUESTS,
         )
 
 

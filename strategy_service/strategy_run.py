@@ -172,26 +172,25 @@ class StrategyRun:
     # ------------------------------------------------------------------ changing
 
     def apply(self, config: StrategyConfig) -> None:
-        """New configuration on the same market: loops take it at their next cycle; scopes.write follows."""
+        """New configuration on the same market, for the next cycles. Raises Fault RUN_TABLE, unchanged then."""
+        if self.instrument is not None:
+            self.scopes.make(config, self.instrument)
         added = set(config.user_ids) - set(self.config.user_ids)
         self.config = config
         if self.instrument is None:  # its loops begin later: with who is new, however it ended before
             for user_id in sorted(added):
                 self._runs.forget_user(self.strategy_id, user_id)
             return
-        self.prepare(self.instrument)
         if not self.is_running:
             return
         for settings in config.users:
             user = self.users.get(settings.user_id)
-            if user is None:
-                self._take_part(settings)
-            elif settings.user_id in self.draining:
-                self._runs.forget_user(self.strategy_id, settings.user_id)  # for the next process, too
-                if user.ended is not None:
-                    self._take_part(settings)
-            else:
+            if user is not None and settings.user_id not in self.draining:
                 user.obey(*self._rules(settings))
+                continue
+            self._runs.forget_user(self.strategy_id, settings.user_id)  # for the next process, too
+            if user is None or user.ended is not None:
+                self._take_part(settings)
         for user_id, user in self.users.items():
             if user_id not in config.user_ids:
                 self.draining.add(user_id)
@@ -236,7 +235,6 @@ class StrategyRun:
 
     def _take_part(self, settings: UserSettings) -> None:
         self.draining.discard(settings.user_id)
-        self._runs.forget_user(self.strategy_id, settings.user_id)
         self._add(settings).start()
 
     def refresh(self, instrument: Instrument) -> None:
@@ -297,11 +295,13 @@ class StrategyRun:
         assert user.ended is not None
         if self._leaving and user.ended.outcome is Outcome.STOPPED:
             return  # nobody asked for its end; a stop that was asked for stands in the table as a wish
-        self._runs.end_user(self.strategy_id, user.user_id, user.ended)
+        again = user.user_id in self.draining and user.user_id in self.config.user_ids
+        if not again:
+            self._runs.end_user(self.strategy_id, user.user_id, user.ended)
         if user.ended.outcome in _MET:
             self._meet(user.ended.outcome)
-        if user.user_id in self.draining and user.user_id in self.config.user_ids:
-            self._take_part(self.config.user(user.user_id))  # listed again while it was winding down
+        if again:  # listed, or started, again while it was winding down
+            self._take_part(self.config.user(user.user_id))
         self._note_end()
 
     def found_open(self, user_id: str, order_id: str) -> None:

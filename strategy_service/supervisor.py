@@ -57,6 +57,8 @@ class Supervisor:
         self.history = runs.history
         self._manager = manager
         self._applied: TradingConfig = manager.config
+        self._obeyed = {config.strategy_id: config for config in self._applied.strategies}
+        self._unapplied: dict[str, StrategyConfig] = {}  # of the applied one, what could not be obeyed yet
         self._table = runs
         self._places = Places(self._applied.max_concurrent_users)
         self._roster = Roster(self, clock, runs, self._places, self._prepare)
@@ -285,23 +287,31 @@ class Supervisor:
 
     def _apply_config(self) -> None:
         """Act on what the manager holds; somebody else may have reloaded it."""
-        old, new = self._applied, self._manager.config
-        if new is old:
-            return
-        self._applied = new
-        self._places.resize(new.max_concurrent_users)
-        before = {strategy.strategy_id: strategy for strategy in old.strategies}
-        for config in new.strategies:
-            earlier, run = before.get(config.strategy_id), self._roster.runs.get(config.strategy_id)
-            if config.enabled and (earlier is None or not earlier.enabled):
-                self._roster.replace(config, new.revision)
-            elif run is not None and run.is_running:
-                self._change(run, config)
-        listed = {config.strategy_id for config in new.strategies}
-        for run in self._roster.running():
-            if run.strategy_id not in listed:
-                self._roster.stop(run, StopMode.DRAIN)
-        self.right.want()  # writes the scopes as they are now
+        new = self._manager.config
+        if new is not self._applied:
+            self._applied = new
+            self._places.resize(new.max_concurrent_users)
+            self._unapplied = {config.strategy_id: config for config in new.strategies}
+            self._obeyed = {name: was for name, was in self._obeyed.items() if name in self._unapplied}
+            for run in self._roster.running():
+                if run.strategy_id not in self._unapplied:
+                    self._roster.stop(run, StopMode.DRAIN)
+        for config in list(self._unapplied.values()):
+            try:
+                self._apply(config)
+            except Fault as fault:  # the next beat tries again
+                _log.error("reload not applied", strategy_id=config.strategy_id, reason=fault.message)
+            else:
+                self._obeyed[config.strategy_id] = self._unapplied.pop(config.strategy_id)
+                self.right.want()  # writes the scopes as they are now
+
+    def _apply(self, config: StrategyConfig) -> None:
+        """Act on what became of a strategy. Raises Fault RUN_TABLE."""
+        earlier, run = self._obeyed.get(config.strategy_id), self._roster.runs.get(config.strategy_id)
+        if config.enabled and (earlier is None or not earlier.enabled):
+            self._roster.replace(config, self._applied.revision)
+        elif run is not None and run.is_running:
+            self._change(run, config)
 
     def _change(self, run: StrategyRun, config: StrategyConfig) -> None:
         moved = _market_of(run.config) != _market_of(config)

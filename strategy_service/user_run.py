@@ -323,8 +323,10 @@ class UserRun:
         self.ended = Ended(outcome, self._world.clock.now(), left)
         self._since = self.ended.ended_at
         self._end_code, self._end_text = code, text or outcome.value.replace("_", " ")
-        self._on_ended(self)
-        self.finished.set()
+        try:
+            self._on_ended(self)
+        finally:
+            self.finished.set()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
