@@ -36,7 +36,8 @@ async def open_service(stack: AsyncExitStack, settings: Settings, clock: Clock) 
     }
     hub = Hub(venues, clock, settings.market.silence_seconds)
     await stack.enter_async_context(hub.running())
-    servicer = MarketServicer(hub, Catalogue(venues, clock), clock)
+    catalogue = await stack.enter_async_context(Catalogue(venues, clock))
+    servicer = MarketServicer(hub, catalogue, clock)
     server = await stack.enter_async_context(rpc.serve(settings.market, [registration(servicer)]))
     await server.set_serving(True)
     return server, hub

@@ -15,9 +15,12 @@ from market_service.venues.port import FeeRates, Listing, MarketVenue, Unavailab
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Instrument, InstrumentStatus, Venue
+from otopilot.tasks import TaskOwner
 
 FRESH_SECONDS = 300.0
-RETRY_SECONDS = 10.0  # after a read, or a failed one, the last good listing is used this long without asking
+RETRY_SECONDS = 10.0  # after a failed read the last good listing is used this long without asking
+LEAST_SECONDS = 10.0  # a listing is not read anew sooner, however young it is wanted
+PATIENCE_SECONDS = 1.0  # for a slow read, of who can be served the last good listing
 QUOTE_ASSET = "USDT"
 GREATEST_FEE_CACHE = 1000
 GREATEST_HINTS = 5  # looking for close names is slow
@@ -56,26 +59,32 @@ class _Shelf:
         self.venue = venue
         self.listing: Listing | None = None
         self.fetched_at: datetime | None = None
-        self.read_at = 0.0  # monotonic
-        self.ask_again_at = 0.0  # monotonic, after a failure
+        self.read_at = 0.0  # monotonic, when the read of the listing began
+        self.ask_again_at = 0.0  # monotonic
         self.failure: Unavailable | None = None
-        self.attempts = 0  # reads so far
-        self.reading = asyncio.Lock()
+        self.reading: asyncio.Task[None] | None = None
         self.fees: dict[str, tuple[float, FeeRates | None]] = {}  # symbol -> (fresh until, rates)
 
-    def is_due(self, now: float, max_age: float) -> bool:
+    def is_due(self, now: float, max_age_seconds: float) -> bool:
         """Is it to be read for somebody whom a listing of that age serves?"""
-        if self.listing is None or self.failure is not None:
-            return now >= self.ask_again_at
-        return now - self.read_at >= max(RETRY_SECONDS, min(max_age, FRESH_SECONDS))
+        served = max(LEAST_SECONDS, min(max_age_seconds, FRESH_SECONDS))
+        old = self.listing is None or now - self.read_at >= served
+        return old and now >= self.ask_again_at
 
 
 class Catalogue:
-    """Instruments of every venue."""
+    """Instruments of every venue. Owns the reads: one at a time a venue, whoever waits for it or leaves."""
 
     def __init__(self, venues: Mapping[Venue, MarketVenue], clock: Clock) -> None:
+        self._tasks = TaskOwner("catalogue")
         self._shelves = {name: _Shelf(venue) for name, venue in venues.items()}
         self._clock = clock
+
+    async def __aenter__(self) -> "Catalogue":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
 
     async def missing(self, venue: Venue, symbols: Iterable[str]) -> list[str]:
         """A line for each symbol the venue does not list. Raises Unavailable."""
@@ -86,9 +95,9 @@ class Catalogue:
             lines.append(f"and {len(absent) - GREATEST_HINTS} more that {venue} does not have")
         return lines
 
-    async def by_symbol(self, venue: Venue, symbol: str, *, max_age: float = FRESH_SECONDS) -> Listed:
+    async def by_symbol(self, venue: Venue, symbol: str, *, max_age_seconds: float = FRESH_SECONDS) -> Listed:
         """The instrument of a symbol; age in seconds. Raises NotListed, Unavailable."""
-        shelf, listing, fetched_at = await self._listing(venue, max_age)
+        shelf, listing, fetched_at = await self._listing(venue, max_age_seconds)
         name = symbol if symbol in listing.instruments else symbol.upper()
         if name in listing.instruments:
             return await self._with_fees(shelf, listing.instruments[name], fetched_at)
@@ -98,10 +107,10 @@ class Catalogue:
         raise _no_symbol(venue, symbol, listing)
 
     async def by_token(
-        self, venue: Venue, token: str, chain: str, *, max_age: float = FRESH_SECONDS
+        self, venue: Venue, token: str, chain: str, *, max_age_seconds: float = FRESH_SECONDS
     ) -> Listed:
         """The instrument of a token against USDT, like by_symbol. Raises Ambiguous too."""
-        shelf, listing, fetched_at = await self._listing(venue, max_age)
+        shelf, listing, fetched_at = await self._listing(venue, max_age_seconds)
         named = _named(token, listing)
         if not named:
             known = {item.token for item in listing.instruments.values()}
@@ -114,23 +123,26 @@ class Catalogue:
         return await self._with_fees(shelf, _only(venue, token, quoted), fetched_at)
 
     async def _listing(
-        self, venue: Venue, max_age: float = FRESH_SECONDS
+        self, venue: Venue, max_age_seconds: float = FRESH_SECONDS
     ) -> tuple[_Shelf, Listing, datetime]:
-        """The venue's listing, read anew when it is older. Raises Unavailable."""
+        """The venue's listing, read anew when it is older than that. Raises Unavailable."""
         shelf = self._shelves[venue]
-        if shelf.is_due(self._clock.monotonic(), max_age):
-            attempts = shelf.attempts
-            async with shelf.reading:
-                # Whoever waited for another's read shares its outcome, also when that is a failure.
-                if shelf.attempts == attempts:
-                    await self._read(shelf)
-                    shelf.attempts += 1
+        if shelf.is_due(self._clock.monotonic(), max_age_seconds):
+            # Whoever waits for another's read shares its outcome, also when that is a failure.
+            reading = shelf.reading = shelf.reading or self._tasks.spawn(self._read(shelf), f"read {venue}")
+            await asyncio.wait({reading}, timeout=PATIENCE_SECONDS if shelf.listing else None)
         if shelf.listing is None or shelf.fetched_at is None:
             raise shelf.failure or Unavailable(venue, shelf.venue.url, "not read yet")
         return shelf, shelf.listing, shelf.fetched_at
 
     async def _read(self, shelf: _Shelf) -> None:
-        fetched_at = self._clock.now()
+        try:
+            await self._try_to_read(shelf)
+        finally:
+            shelf.reading = None
+
+    async def _try_to_read(self, shelf: _Shelf) -> None:
+        fetched_at, began = self._clock.now(), self._clock.monotonic()
         try:
             listing = await shelf.venue.listing()
         except Unavailable as error:
@@ -141,7 +153,7 @@ class Catalogue:
             _log.warning("instruments not read", venue=shelf.venue.venue, why=str(error))
             return
         shelf.listing, shelf.fetched_at, shelf.failure = listing, fetched_at, None
-        shelf.read_at = self._clock.monotonic()
+        shelf.read_at = began
         _log.info("instruments read", venue=shelf.venue.venue, count=len(listing.instruments))
         if listing.unreadable:
             some = dict(list(listing.unreadable.items())[:5])

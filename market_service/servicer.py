@@ -41,14 +41,14 @@ class MarketServicer(market_pb2_grpc.MarketServiceServicer):
         venue = Venue.ALPHA if request.chain and not request.venue else _venue(request.venue)
         if venue is Venue.SPOT and request.chain:
             raise BadRequest("CHAIN_ON_SPOT", [("chain", "chain: Spot has none; leave it out or ask ALPHA")])
-        if request.max_age_ms < 0:
-            raise BadRequest("NEGATIVE_AGE", [("max_age_ms", "max_age_ms: an age is not negative")])
-        age = request.max_age_ms / 1000 or FRESH_SECONDS
+        age = _max_age(request.max_age_ms)
         with _faults():
             if request.symbol:
-                listed = await self._catalogue.by_symbol(venue, request.symbol, max_age=age)
+                listed = await self._catalogue.by_symbol(venue, request.symbol, max_age_seconds=age)
             else:
-                listed = await self._catalogue.by_token(venue, request.token, request.chain, max_age=age)
+                listed = await self._catalogue.by_token(
+                    venue, request.token, request.chain, max_age_seconds=age
+                )
         return wire.instrument_to_pb(listed.instrument, listed.fetched_at)
 
     async def GetPrice(self, request: pb.GetPriceRequest, context: Context) -> pb.Price:
@@ -139,6 +139,13 @@ def _stale_after(asked_ms: int) -> int:
         text = f"stale_after_ms: {asked_ms} is not between 0 and {GREATEST_STALE_AFTER_MS}"
         raise BadRequest("STALE_AFTER", [("stale_after_ms", text)])
     return asked_ms or DEFAULT_STALE_AFTER_MS
+
+
+def _max_age(asked_ms: int) -> float:
+    """In seconds."""
+    if asked_ms < 0:
+        raise BadRequest("MAX_AGE", [("max_age_ms", f"max_age_ms: {asked_ms} is negative")])
+    return asked_ms / 1000 or FRESH_SECONDS
 
 
 def _patience(context: Context) -> float:

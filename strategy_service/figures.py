@@ -30,7 +30,7 @@ class Figures:
         self._orders = orders
         self._clock = clock
         self._preparation = preparation
-        self._instruments_read_at = clock.monotonic()
+        self._rules_read_at = self._blocking_read_at = clock.monotonic()
 
     async def beat(self, runs: Sequence[StrategyRun]) -> None:
         """One look at everything. Failures leave the figures as they were; the loops say why."""
@@ -39,10 +39,15 @@ class Figures:
         await self._read_positions(runs, now)
         for run in runs:
             run.beat(self._clock.monotonic())
-        seconds = _BLOCKING_SECONDS if any(map(_blocks, runs)) else RULES_SECONDS
-        if now - self._instruments_read_at > seconds:
-            self._instruments_read_at = now
-            await asyncio.gather(*(self._refresh(run, seconds) for run in runs if run.is_running))
+        await self._read_rules([run for run in runs if run.is_running], now)
+
+    async def _read_rules(self, runs: Sequence[StrategyRun], now: float) -> None:
+        if now - self._rules_read_at > RULES_SECONDS:
+            self._rules_read_at = now
+            await asyncio.gather(*(self._refresh(run, RULES_SECONDS) for run in runs))
+        if now - self._blocking_read_at > _BLOCKING_SECONDS:
+            self._blocking_read_at = now
+            await asyncio.gather(*(self._refresh(run, _BLOCKING_SECONDS) for run in runs if _blocks(run)))
 
     async def _refresh(self, run: StrategyRun, max_age_seconds: float) -> None:
         try:

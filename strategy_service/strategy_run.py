@@ -172,7 +172,7 @@ class StrategyRun:
     # ------------------------------------------------------------------ changing
 
     def apply(self, config: StrategyConfig) -> None:
-        """New configuration on the same market, for the next cycles. Raises Fault RUN_TABLE, unchanged then."""
+        """New configuration on the same market, for the next cycles. Raises Fault RUN_TABLE, unchanged."""
         if self.instrument is not None:
             self.scopes.make(config, self.instrument)
         added = set(config.user_ids) - set(self.config.user_ids)

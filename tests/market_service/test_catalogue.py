@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from market_service import catalogue
 from market_service.catalogue import FRESH_SECONDS, Ambiguous, Catalogue, NotListed
-from market_service.venues.port import Unavailable
+from market_service.venues.port import Listing, Unavailable
 from otopilot.instrument import InstrumentStatus, Venue
 from tests.market_service.fakes import START, FakeClock, FakeVenue, instrument
 
@@ -42,9 +43,18 @@ async def test_the_last_good_listing_outlives_a_failing_venue() -> None:
 async def test_who_wants_younger_rules_has_them_read_anew_but_not_oftener_than_every_ten_seconds() -> None:
     desk = Desk(KOGE)
     read = []
-    for elapsed, max_age in [(0, 300), (9, 1), (2, 300), (0, 10), (9, 0), (1.5, 0.5), (298, 1000), (3, 1000)]:
+    for elapsed, max_age_seconds in [
+        (0, 300),
+        (9, 1),
+        (2, 300),
+        (0, 10),
+        (9, 0),
+        (1.5, 0.5),
+        (298, 1000),
+        (3, 1000),
+    ]:
         desk.clock.elapsed += elapsed
-        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age=max_age)
+        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age_seconds=max_age_seconds)
         read.append(desk.venue.listings)
     assert read == [1, 1, 1, 2, 2, 3, 3, 4]
 
@@ -55,8 +65,41 @@ async def test_a_venue_that_fails_is_not_asked_sooner_by_who_wants_younger_rules
     desk.venue.failing = True
     for _ in range(5):
         desk.clock.elapsed += 4
-        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age=1)
+        await desk.catalogue.by_symbol(Venue.ALPHA, KOGE.symbol, max_age_seconds=1)
     assert desk.venue.listings == 2
+    desk.clock.elapsed += 4
+    await desk.token("KOGE")
+    assert desk.venue.listings == 2, "whom a young listing serves it serves after the failure too"
+
+
+async def test_a_slow_read_goes_on_when_its_caller_leaves_and_keeps_nobody_who_can_be_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 0.01)
+    desk = Desk(KOGE)
+    answers, listing = asyncio.Event(), desk.venue.listing
+
+    async def slow() -> Listing:
+        found = await listing()
+        await answers.wait()
+        return found
+
+    desk.venue.listing = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(desk.token("KOGE"))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(desk.token("KOGE"))
+    await asyncio.sleep(0)
+    first.cancel()
+    answers.set()
+    assert await second == KOGE.symbol
+    answers.clear()
+    desk.clock.elapsed += FRESH_SECONDS
+    assert await desk.token("KOGE") == KOGE.symbol
+    assert await desk.token("KOGE") == KOGE.symbol
+    assert desk.venue.listings == 2
+    answers.set()
+    async with desk.catalogue:
+        pass
 
 
 async def test_nothing_was_ever_read_is_unavailable_and_asked_anew() -> None:

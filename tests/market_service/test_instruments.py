@@ -60,7 +60,7 @@ async def test_rules_may_be_wanted_younger_but_not_from_the_future(market: Stub)
     assert (await market.GetInstrument(asked)).symbol == KOGE
     asked.max_age_ms = -1
     fault = await refused(market.GetInstrument(asked))
-    assert (fault.code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "NEGATIVE_AGE")
+    assert (fault.code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MAX_AGE")
 
 
 async def test_a_spot_symbol_needs_no_chain(market: Stub) -> None:

@@ -46,6 +46,7 @@ class FakeMarket:
         self.instruments = list(instruments or (KOGE,))
         self.current = D(100)
         self.down = False
+        self.wanted_ages: list[float] = []  # of the rules, seconds
         self.watched: list[tuple[PriceKey, ...]] = []
 
     def _quote(self, key: PriceKey) -> Quote:
@@ -61,6 +62,7 @@ class FakeMarket:
         self, venue: Venue, token: str, chain: str | None, max_age_seconds: float
     ) -> Instrument:
         self._check()
+        self.wanted_ages.append(max_age_seconds)
         for each in self.instruments:
             if (each.venue, each.token) == (venue, token):
                 return each

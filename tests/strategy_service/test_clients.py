@@ -80,6 +80,7 @@ class PlayedMarket(market_pb2_grpc.MarketServiceServicer):
     """One instrument, one price."""
 
     async def GetInstrument(self, request: Any, context: Any) -> market_pb2.Instrument:
+        assert request.max_age_ms == 10_000
         if request.token != "KOGE":
             raise Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN_TOKEN", f"no token {request.token}")
         return wire.instrument_to_pb(KOGE)

@@ -6,7 +6,9 @@ from decimal import Decimal as D
 import msgspec
 import pytest
 
+from otopilot.instrument import Instrument, Venue
 from strategy_service import figures
+from strategy_service.preparation import RULES_SECONDS
 from strategy_service.state import PlaceOto, PlaceSell, Rules
 from tests.strategy_service.builders import KOGE, strategy
 from tests.strategy_service.conftest import Desk
@@ -34,6 +36,28 @@ async def test_an_amount_that_was_too_small_for_a_moment_trades_soon_again(desk:
     await d.until(lambda: reason(d) == "amount_too_small")
     d.market.instruments = [KOGE]
     await d.until(lambda: len(d.orders.buys()) >= 2)
+    assert set(d.market.wanted_ages) == {RULES_SECONDS, 0.3}
+
+
+async def test_a_strategy_that_is_kept_from_trading_has_nobody_elses_rules_read_anew(desk: Make) -> None:
+    other = msgspec.structs.replace(KOGE, symbol="ALPHA_1USDT", token="GOOD", min_notional=D(1_000))
+    d = desk(
+        strategy(users=("1",), target="100000", **FAST),
+        strategy("t", users=("2",), target="100000", target_token="GOOD", **FAST),
+    )
+    d.market.instruments = [KOGE, other]
+    asked: list[str] = []
+    instrument = d.market.instrument
+
+    async def told(venue: Venue, token: str, chain: str | None, max_age_seconds: float) -> Instrument:
+        asked.append(token)
+        return await instrument(venue, token, chain, max_age_seconds)
+
+    d.market.instrument = told  # type: ignore[method-assign]
+    await d.supervisor.open()
+    await d.supervisor.start()
+    await d.until(lambda: asked.count("GOOD") >= 3)
+    assert asked.count("KOGE") == 1
 
 
 async def test_a_filter_that_has_changed_is_obeyed_soon_after_it_denied(desk: Make) -> None:
