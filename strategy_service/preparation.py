@@ -10,7 +10,7 @@ from strategy_service.right import PlacingRight
 from strategy_service.state import waits_for_right
 from strategy_service.strategy_run import StrategyRun
 
-RULES_SECONDS = 300.0  # the venue's rules of a symbol are this old at most
+RULES_SECONDS = 300.0  # the venue's rules of a symbol are read anew when they are older
 _RIGHT_SECONDS = 2.0
 
 

@@ -70,12 +70,12 @@ class AlphaMarket:
     def line(self, on_tick: OnTick, wanted: Callable[[], bool]) -> TradeStream:
         """A socket of the public stream, not yet running."""
 
-        def connection(symbols: Set[str]) -> Connection:
+        def connect(symbols: Set[str]) -> Connection:
             return Connection(
                 self._place, self._session, self._clock, self._door, symbols, on_tick, wanted, self.rejections
             )
 
-        return TradeStream(self._place, self._clock, connection)
+        return TradeStream(self._place, self._clock, connect)
 
 
 def endpoints(settings: Settings) -> tuple[str, str]:

@@ -31,11 +31,11 @@ class TradeStream:
         self,
         place: StreamPlace,
         clock: Clock,
-        connection: Callable[[Set[str]], Connection],  # that is to carry what is in the set
+        connect: Callable[[Set[str]], Connection],  # a connection that carries what is in the set
     ) -> None:
         self._place = place
         self._clock = clock
-        self._connection = connection
+        self._connect = connect
         self._symbols: set[str] = set()
         self._live: dict[Connection, asyncio.Task[None]] = {}  # one; two while it is renewed
 
@@ -89,7 +89,7 @@ class TradeStream:
                 await self._clock.sleep(pause)
 
     def _open(self, tasks: asyncio.TaskGroup) -> Connection:
-        connection = self._connection(self._symbols)
+        connection = self._connect(self._symbols)
         task = self._live[connection] = tasks.create_task(connection.run())
         task.add_done_callback(lambda _: self._live.pop(connection))
         return connection

@@ -151,7 +151,7 @@ def line(server: FakeStreamServer, on_tick: OnTick, wanted: Callable[[], bool] =
     session: Any = SimpleNamespace(ws_connect=server.ws_connect)
     rejections = Rejections(PLACE.venue)
 
-    def connection(symbols: Set[str]) -> Connection:
+    def connect(symbols: Set[str]) -> Connection:
         return Connection(PLACE, session, server.clock, server.door, symbols, on_tick, wanted, rejections)
 
-    return TradeStream(PLACE, server.clock, connection)
+    return TradeStream(PLACE, server.clock, connect)
