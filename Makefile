@@ -63,7 +63,7 @@ test-clients: $(VENV)/.clients ## Trade on the paper exchange with public Binanc
 faults: $(VENV)/.stubs ## Trade 10,000 lists over sockets while everything fails, then compare all books (LISTS=n)
 	@$(BIN)/python -m tests.faults.run --lists $(or $(LISTS),10000)
 
-kills: $(VENV)/.stubs ## kill -9 the order service at every failpoint; show how long it takes to recover
+kills: $(VENV)/.stubs ## kill -9 the order and strategy services at every failpoint; show how long recovery takes
 	@$(BIN)/python -m tests.faults.kills
 
 kill-drill: $(VENV)/.stubs ## SIGKILL any service at random while 20 users trade; show how all recover (N=200 [SEED=n])

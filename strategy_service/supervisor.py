@@ -224,6 +224,7 @@ class Supervisor:
         runs = self._meant(strategy_id, user_id)
         what = f"stop {strategy_id}/{user_id} {mode.value}"
         if not self._repeated(request_id, what):
+            failpoints.hit("stop.before_wish")
             for run in runs:
                 self._roster.stop(run, mode, user_id)
             failpoints.hit("stop.after_wish")
@@ -283,6 +284,7 @@ class Supervisor:
         changes = self._manager.reload()
         failpoints.hit("reload.before_apply")
         self._apply_config()
+        failpoints.hit("reload.after_apply")
         return changes
 
     def _apply_config(self) -> None:

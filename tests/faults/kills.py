@@ -2,7 +2,8 @@
 
 A real order service over SQLite dies at a named place while users trade, is started again, and the
 users go on with the ids they had. After each death the journal, the ledger and the exchange's books
-are compared; the table shows how long it took until every user could trade again.
+are compared; the table shows how long it took until every user could trade again. Then the strategy
+service dies where it reloads and where it stops (strategy_kills.py).
 """
 
 import argparse
@@ -132,7 +133,7 @@ def main() -> int:
         for failpoint in strategy_kills.FAILPOINTS:
             if chosen.only in (None, failpoint):
                 death = asyncio.run(strategy_kills.die_at(root / failpoint, failpoint))
-                print(f"{failpoint:<24} served after {death.serving_seconds:5.1f} s", *death.differences)
+                strategy_kills.show(death)
                 found.append(death.differences)
     return 1 if any(found) else 0
 

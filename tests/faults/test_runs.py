@@ -1,10 +1,12 @@
 """The fault run and the kill sweep in small; `make faults` and `make kills` are the whole."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.faults import kills, run, strategy_kills
+from tests.faults.processes import ROOT
 
 # One of each kind: nothing sent yet, written and not sent, sent and not learned, cancel, sweep.
 A_FEW = tuple(
@@ -32,6 +34,16 @@ async def test_an_order_service_killed_at_any_failpoint_recovers_and_trades_on(t
     deaths = await kills.sweep(tmp_path, A_FEW)
     assert [death.failpoint for death in deaths] == [name for name, _ in A_FEW]
     assert [death.differences for death in deaths] == [[] for _ in deaths]
+
+
+def test_every_named_place_of_the_services_is_one_that_make_kills_dies_at() -> None:
+    sources = [path for top in ("order_service", "strategy_service") for path in (ROOT / top).rglob("*.py")]
+    named = {
+        name
+        for path in sources
+        for name in re.findall(r'failpoints\.hit\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert named == {*dict(kills.FAILPOINTS), *strategy_kills.FAILPOINTS}
 
 
 @pytest.mark.timeout(120)
