@@ -25,6 +25,8 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from otopilot import log, settings
+from otopilot.clock import SystemClock
+from otopilot.loop_watch import LoopWatch
 from otopilot.settings import Endpoint, Settings
 
 REFUSED_TO_START = 4  # exit code; the parent does not restart such a child (architecture 2)
@@ -259,7 +261,7 @@ ServiceMain = Callable[[Settings, asyncio.Event], Awaitable[None]]
 def run_service(name: str, main: ServiceMain, argv: Sequence[str] | None = None) -> int:
     """Run one service process: settings, logs, signals. Returns the exit code.
 
-    `main` serves until the event is set (SIGTERM, SIGINT).
+    `main` serves until the event is set (SIGTERM, SIGINT); its event loop is watched meanwhile.
     """
     parser = argparse.ArgumentParser(prog=name, description=(main.__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--settings", type=Path, help="settings file (default: config/services.yaml)")
@@ -287,7 +289,8 @@ async def _until_signal(chosen: Settings, main: ServiceMain) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await main(chosen, stop)
+    with LoopWatch(SystemClock()):
+        await main(chosen, stop)
 
 
 def exit_on_stdin_eof() -> None:

@@ -295,6 +295,12 @@ ROWS = (
         "one loop crashes or never yields",
         "strategy_service/test_restarts.py::test_one_users_crash_never_delays_another_and_it_starts_again",
         "strategy_service/test_restarts.py::test_five_crashes_need_a_person",
+        "strategy_service/test_isolation.py"
+        "::test_row_51_rounds_that_never_wait_let_everybody_else_have_a_turn",
+        "otopilot/test_loop_watch.py"
+        "::test_row_51_a_loop_that_never_yields_is_named_with_its_stack_while_it_does_not",
+        "otopilot/test_loop_watch.py"
+        "::test_row_51_a_service_whose_loop_stands_still_is_not_serving_until_it_turns_again",
     ),
     row(
         52,

@@ -1,5 +1,6 @@
 """A service as a process: what ends it, and with which code."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 from otopilot.rpc import REFUSED_TO_START
 
 SERVICE = """
+import asyncio
 import sys
+import time
 from otopilot.rpc import RefuseStart, run_service
 
 async def main(settings, stop):
@@ -18,12 +21,16 @@ async def main(settings, stop):
     if "world" in str(settings.data_dir):
         raise RefuseStart("the journal belongs to another world")
     print("up", flush=True)
+    if "busy" in str(settings.data_dir):
+        await asyncio.sleep(0.1)
+        time.sleep(0.6)
     await stop.wait()
     print("down", flush=True)
 
 sys.exit(run_service("some-service", main))
 """
 ROOT = Path(__file__).parents[2]
+HELD_UP = "event loop was held up"  # a loaded machine may do that to any process
 Process = subprocess.Popen[str]
 
 
@@ -57,7 +64,8 @@ def up(process: Process) -> Process:
 def ended(process: Process) -> tuple[int, str, str]:
     """Its exit code and what it wrote last."""
     out, err = process.communicate(timeout=20)
-    return process.returncode, out, err
+    lines = err.splitlines(keepends=True)
+    return process.returncode, out, "".join(line for line in lines if HELD_UP not in line)
 
 
 def test_a_signal_lets_it_finish(tmp_path: Path) -> None:
@@ -76,6 +84,14 @@ def test_a_refused_start_has_its_own_code_and_one_line(tmp_path: Path) -> None:
     with service(tmp_path, data_dir="other-world") as process:
         refusal = "some-service: the journal belongs to another world\n"
         assert ended(process) == (REFUSED_TO_START, "", refusal)
+
+
+def test_a_service_says_that_its_event_loop_was_held_up(tmp_path: Path) -> None:
+    with service(tmp_path, data_dir="busy") as process:
+        assert process.stderr is not None
+        line = json.loads(next(line for line in process.stderr if HELD_UP in line))
+    assert (line["service"], line["level"]) == ("some-service", "warning")
+    assert line["longest_ms"] > 400
 
 
 def test_live_trading_needs_both_switches(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from otopilot.clock import SystemClock
+from otopilot.order import Order
 from strategy_service.reasons import Reason
 from strategy_service.runs import Runs
 from strategy_service.state import PlaceOto, PlaceSell, Rules
@@ -119,3 +121,41 @@ def test_loops_start_in_phases_that_are_spread_and_stay_on_their_grid(
     for starts in undisturbed.values():
         steps = [later - earlier for earlier, later in itertools.pairwise(starts)]
         assert sum(steps[5:]) == pytest.approx(len(steps[5:]), abs=0.05)  # no drift
+
+
+class Immediate(FakeOrders):
+    """Every answer is there at once and every BUY filled in it: no round ever waits for anything."""
+
+    def __init__(self) -> None:
+        super().__init__(fill_seconds=None)
+        self.turns: list[tuple[str, int]] = []  # who placed, in which turn of the event loop
+        self._turn = 0
+        self._tick()
+
+    def _tick(self) -> None:
+        self._turn += 1
+        asyncio.get_running_loop().call_soon(self._tick)
+
+    async def place(self, placement: PlaceOto | PlaceSell, rules: Rules, owner_epoch: int) -> Order:
+        self.turns.append((rules.user_id, self._turn))
+        order = await super().place(placement, rules, owner_epoch)
+        self.fill(order.order_id)
+        return self.orders[order.order_id]
+
+
+async def test_row_51_rounds_that_never_wait_let_everybody_else_have_a_turn() -> None:
+    """The grid's next point has always passed, so that one round begins as soon as the last has ended."""
+    orders = Immediate()
+    hasty = strategy(users=("1", "2", "3"), target="100000000", trade_interval_seconds=D("0.000001"))
+    manager = SimpleNamespace(config=trading(hasty))
+    runs = Runs(None)
+    async with Supervisor(manager, FakeMarket(), orders, runs, SystemClock()) as supervisor:  # type: ignore[arg-type]
+        await supervisor.start("s")
+        async with asyncio.timeout(60):
+            while len(orders.turns) < 300:
+                await asyncio.sleep(0.01)
+    runs.close()
+    for user in "123":
+        own = [turn for who, turn in orders.turns if who == user]
+        assert len(own) > 60
+        assert all(earlier < later for earlier, later in itertools.pairwise(own))
