@@ -31,6 +31,13 @@ SILENT = (
 CALL_SECONDS = 5.0
 FILL_SECONDS = 6.0
 OVER = (pb.LEG_STATUS_FILLED, pb.LEG_STATUS_CANCELED, pb.LEG_STATUS_EXPIRED, pb.LEG_STATUS_REJECTED)
+ACCEPTED = (  # the venue has, or had, it
+    pb.ORDER_STATE_WORKING,
+    pb.ORDER_STATE_TRIGGERED,
+    pb.ORDER_STATE_COMPLETED,
+    pb.ORDER_STATE_CANCELED,
+    pb.ORDER_STATE_EXPIRED,
+)
 _CLOCK = SystemClock()
 
 
@@ -60,7 +67,11 @@ class Trader(NamedTuple):
 
 
 class Crowd:
-    """All traders of a run over one connection; what they did is counted in `counts`."""
+    """All traders of a run over one connection; what they did is counted in `counts`.
+
+    `placed` are requests answered by an order that is not refused, `refused` the others; `accepted` are
+    orders that the venue is known to have taken, some of them after doubt.
+    """
 
     def __init__(self, pair: Pair, traders: list[Trader], seed: int) -> None:
         self._pair = pair
@@ -141,10 +152,10 @@ class Crowd:
     # ------------------------------------------------------------------ trading
 
     async def trade(self, lists: int, seconds: float) -> None:
-        """Place until so many lists exist, or so much time has passed."""
+        """Place until the venue has accepted so many lists, or so much time has passed."""
         until = time.monotonic() + seconds
-        goal = self.counts["placed"] + lists
-        await self.trade_while(lambda: self.counts["placed"] < goal and time.monotonic() < until)
+        goal = self.counts["accepted"] + lists
+        await self.trade_while(lambda: self.counts["accepted"] < goal and time.monotonic() < until)
 
     async def trade_while(self, go_on: Callable[[], bool]) -> None:
         """Place for as long as this holds."""
@@ -159,7 +170,7 @@ class Crowd:
             if order is None:
                 await asyncio.sleep(self._dice.uniform(0.1, 0.5))
                 continue
-            self.counts["placed"] += 1
+            self.counts["refused" if order.state == pb.ORDER_STATE_REJECTED else "placed"] += 1
             if self._dice.random() < 0.4:
                 await asyncio.sleep(self._dice.uniform(0, 0.3))
                 await self._cancel(order.order_id)
@@ -262,9 +273,16 @@ class Crowd:
     async def _hear(self, order: pb.Order) -> None:
         known = self._latest.get(order.order_id)
         if known is None or known.version <= order.version:
+            if order.state in ACCEPTED and (known is None or known.state not in ACCEPTED):
+                self.counts["accepted"] += 1
             async with self._news:
                 self._latest[order.order_id] = order
                 self._news.notify_all()
+
+    async def bans(self) -> int:
+        """How many bans the service was told of since it started."""
+        counters = await self._admin.GetCounters(pb.GetCountersRequest(), timeout=CALL_SECONDS)
+        return sum(budget.bans for budget in counters.budgets)
 
     async def _ended(self, order_id: str, seconds: float) -> bool:
         """Whether the BUY has ended within so long: then the next may be placed."""
