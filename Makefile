@@ -75,16 +75,16 @@ bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.idle_loops
 	@$(BIN)/python -m benchmarks.loops
 
-simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh|alone])
+simulate: $(VENV)/.stubs ## Play seeds under faults and crashes ([SEED=n] [SEEDS=n] [FROM=n] [PROFILE=mild|harsh|alone] [KEEP=1])
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --from $(or $(FROM),0)) \
-		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(WITHIN),--seconds $(WITHIN))
+		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(KEEP),--keep) $(if $(WITHIN),--seconds $(WITHIN))
 
 guard-hour: $(VENV)/.stubs ## An hour of ten users on one symbol, with the self-match guard and without ([SEED=n] [MINUTES=n])
 	@$(BIN)/python -m tests.simulation.guard_hour --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
-simulate-shared: $(VENV)/.stubs ## Fifty users on a shared target under faults ([SEED=n] [RUNS=n] [FROM=n] [PROFILE=mild|harsh])
+simulate-shared: $(VENV)/.stubs ## Fifty users on a shared target under faults ([SEED=n] [RUNS=n] [FROM=n] [PROFILE=mild|harsh] [KEEP=1])
 	@$(BIN)/python -m tests.simulation --shared $(if $(SEED),--seed $(SEED),--seeds $(or $(RUNS),1000) --from $(or $(FROM),0)) \
-		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace)
+		--profile $(or $(PROFILE),both) $(if $(TRACE),--trace) $(if $(KEEP),--keep)
 
 paper-cost: $(VENV)/.stubs ## What `otopilot plan` expects runs to cost, beside what they cost on the paper exchange ([SEED=n])
 	@$(BIN)/python -m tests.simulation.paper_cost --seed $(or $(SEED),1)

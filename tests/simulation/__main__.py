@@ -1,11 +1,13 @@
 """`python -m tests.simulation`: play many seeds, or one seed again with its trace.
 
-`--seed n` repeats one seed exactly; without it `--seeds` of them are played from `--from` on.
+`--seed n` repeats one seed exactly; without it `--seeds` of them are played from `--from` on. With
+`--keep` the seeds that fail are written to regressions/, and the test suite plays them from then on.
 Exit 1 when an invariant does not hold.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from tests.simulation import runner
 from tests.simulation.profiles import PROFILES, SETS
@@ -15,7 +17,7 @@ SHOWN = 50  # lines of a failure's trace
 NAMED = 5  # failures whose trace is shown
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="play this one seed")
@@ -27,13 +29,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="begin no seed after that long")
     parser.add_argument("--shared", action="store_true", help="fifty users on a shared target")
     parser.add_argument("--keep", action="store_true", help="write failing seeds to regressions/")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     profiles = SETS[args.profile]
     if args.seed is not None:
         echo = print if args.trace else None
         outcomes = [play(args.seed, PROFILES[p], echo, many=args.shared) for p in profiles]
         for outcome in outcomes:
             _show(outcome)
+        if args.keep:
+            _keep(outcomes)
         return int(any(outcome.violation for outcome in outcomes))
     numbers = range(args.first, args.first + args.seeds)
     seeds = [(n, profiles[n % len(profiles)], args.shared) for n in numbers]
@@ -44,8 +48,7 @@ def main() -> int:
     for failed in report.failures[NAMED:]:
         print(f"seed {failed.seed} ({failed.profile}): {str(failed.violation)[:200]}")
     if args.keep:
-        for failed in report.failures:
-            print(f"kept: {runner.keep(failed)}")
+        _keep(report.failures)
     print(
         f"{report.seeds} seeds ({args.profile}, from {args.first}), {len(report.failures)} violations;"
         f" {report.placements} placements, {report.steps} steps,"
@@ -60,6 +63,12 @@ def _dot(outcome: Outcome) -> None:
         print(".", end="", flush=True)
     else:  # at once: a run that is cut short has told
         print(f"\nseed {outcome.seed} ({outcome.profile}): {str(outcome.violation)[:300]}", flush=True)
+
+
+def _keep(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.violation is not None:
+            print(f"kept: {runner.keep(outcome)}")
 
 
 def _show(outcome: Outcome) -> None:

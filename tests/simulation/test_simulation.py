@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import runner
+from tests.simulation import __main__, runner
+from tests.simulation.planted import PLANTED
 from tests.simulation.profiles import PROFILES
 from tests.simulation.simulation import play
 
@@ -32,6 +33,23 @@ def test_fifty_users_reach_a_shared_target_and_no_more(seed: int, profile: str) 
 def test_a_seed_that_failed_once_holds_now(kept: runner.Regression) -> None:
     outcome = play(kept.seed, PROFILES[kept.profile], many=kept.many)
     assert outcome.violation is None, "\n".join([str(outcome.violation), *outcome.lines[-50:]])
+
+
+def test_a_seed_that_fails_is_kept_when_that_is_asked_for_and_one_that_holds_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "REGRESSIONS", tmp_path)
+    one = ("--seed", "1", "--profile", "harsh")
+    defect = next(planted for planted in PLANTED if planted.known == (1, "harsh"))
+    with defect.in_place():
+        assert __main__.main(one) == 1
+        assert runner.regressions() == []
+        assert __main__.main((*one, "--keep")) == 1
+    (kept,) = runner.regressions()
+    assert (kept.seed, kept.profile, kept.many) == (1, "harsh", False)
+    kept.path.unlink()
+    assert __main__.main((*one, "--keep")) == 0
+    assert runner.regressions() == []
 
 
 def test_one_seed_takes_the_same_course_in_three_processes() -> None:
