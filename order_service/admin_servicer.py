@@ -9,7 +9,7 @@ from order_service.keeper import Keeper
 from order_service.order_manager import OrderManager
 from order_service.rate_budget import RateBudget
 from order_service.rota import Rota
-from order_service.servicer import Context, Faults
+from order_service.servicer import LONGEST_REASON, Context, Faults, short
 from order_service.sessions import Sessions
 from order_service.users import Users
 from otopilot import wire
@@ -61,7 +61,7 @@ class OrderAdminServicer(order_pb2_grpc.OrderAdminServiceServicer):
 
     async def ReleaseOrder(self, request: pb.ReleaseOrderRequest, context: Context) -> pb.Order:
         async with Faults():
-            reason = request.reason.strip()
+            reason = short(request.reason.strip(), "reason", LONGEST_REASON)
             if len(reason) < LEAST_REASON:
                 raise ValueError(f"reason: say in at least {LEAST_REASON} characters why you are sure")
             order = self._manager.books.order(OrderId(request.order_id))

@@ -26,6 +26,10 @@ HEARTBEAT_SECONDS = 1.0
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1_000
 LONGEST_ID = 200
+LONGEST_REASON = 1_000
+LONGEST_TOKEN = 19  # such a number fits into the journal
+LARGEST_AGE_MS = 24 * 3600 * 1000
+LARGEST_NUMBER = 2**31 - 1
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -84,7 +88,7 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.Order:
         async with Faults():
             role = wire.role_from_pb(request.role)
-            reason = request.reason or "asked for"
+            reason = short(request.reason, "reason", LONGEST_REASON) or "asked for"
             price = wire.optional_decimal(request.reprice_to, "reprice_to")
             order_id = OrderId(request.order_id)
             return wire.order_to_pb(await self._manager.cancel(order_id, role, reason, price))
@@ -107,11 +111,8 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         async with Faults():
-            if request.page_token and not request.page_token.isdecimal():
-                raise ValueError("page_token: not one that this service gave")
-            size = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-            below = int(request.page_token) if request.page_token else None
-            found, following = self._list(request, below, size)
+            size = min(_number(request.page_size, "page_size") or DEFAULT_PAGE, LARGEST_PAGE)
+            found, following = self._list(request, _below(request.page_token), size)
             token = str(following) if following is not None else ""
             return pb.ListOrdersResponse(orders=[wire.order_to_pb(o) for o in found], next_page_token=token)
 
@@ -195,6 +196,8 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
     async def SetVolumeScope(self, request: pb.SetVolumeScopeRequest, context: Context) -> pb.VolumeScope:
         async with Faults():
             scope = wire.scope_from_request(request)
+            for name in (scope.scope_id, *(text for m in scope.members for text in (m.user_id, m.symbol))):
+                short(name, "scope_id, user_id, symbol")
             return wire.volume_to_pb(await self._accounts.set_scope(scope, request.owner_epoch))
 
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Context) -> pb.VolumeScope:
@@ -226,7 +229,7 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
 
     async def Claim(self, request: pb.ClaimRequest, context: Context) -> pb.ClaimResponse:
         async with Faults():
-            owner_epoch, instance_epoch = await self._accounts.claim(request.owner)
+            owner_epoch, instance_epoch = await self._accounts.claim(_needed(request.owner, "owner"))
             return pb.ClaimResponse(owner_epoch=owner_epoch, instance_epoch=instance_epoch)
 
 
@@ -247,9 +250,9 @@ def _oto(request: pb.PlaceOtoRequest) -> Ask:
         venue=wire.venue_from_pb(request.venue),
         symbol=_needed(request.symbol, "symbol"),
         strategy_id=StrategyId(_needed(request.strategy_id, "strategy_id")),
-        cycle=request.cycle,
-        try_number=request.try_number,
-        step=request.step,
+        cycle=_number(request.cycle, "cycle"),
+        try_number=_number(request.try_number, "try_number"),
+        step=_number(request.step, "step"),
         scope_id=ScopeId(request.scope_id) if request.scope_id else None,
         purpose=wire.purpose_from_pb(0),
         side=Side.BUY,
@@ -261,7 +264,7 @@ def _oto(request: pb.PlaceOtoRequest) -> Ask:
         price_confirmed_at=wire.optional_moment(
             request.price_confirmed_at, request.HasField("price_confirmed_at")
         ),
-        max_price_age=timedelta(milliseconds=request.max_price_age_ms or DEFAULT_AGE_MS),
+        max_price_age=_age(request.max_price_age_ms),
         validate_only=request.validate_only,
     )
 
@@ -274,9 +277,9 @@ def _single(request: pb.PlaceOrderRequest) -> Ask:
         venue=wire.venue_from_pb(request.venue),
         symbol=_needed(request.symbol, "symbol"),
         strategy_id=StrategyId(_needed(request.strategy_id, "strategy_id")),
-        cycle=request.cycle,
-        try_number=request.try_number,
-        step=request.step,
+        cycle=_number(request.cycle, "cycle"),
+        try_number=_number(request.try_number, "try_number"),
+        step=_number(request.step, "step"),
         scope_id=ScopeId(request.scope_id) if request.scope_id else None,
         purpose=wire.purpose_from_pb(request.purpose),
         side=wire.side_from_pb(request.side),
@@ -286,14 +289,39 @@ def _single(request: pb.PlaceOrderRequest) -> Ask:
         price_confirmed_at=wire.optional_moment(
             request.price_confirmed_at, request.HasField("price_confirmed_at")
         ),
-        max_price_age=timedelta(milliseconds=request.max_price_age_ms or DEFAULT_AGE_MS),
+        max_price_age=_age(request.max_price_age_ms),
         validate_only=request.validate_only,
     )
+
+
+def _number(value: int, field: str, most: int = LARGEST_NUMBER) -> int:
+    """A count, a place in a row or a length of time: never negative."""
+    if not 0 <= value <= most:
+        raise ValueError(f"{field}: {value} is not between 0 and {most}")
+    return value
+
+
+def _age(milliseconds: int) -> timedelta:
+    return timedelta(milliseconds=_number(milliseconds, "max_price_age_ms", LARGEST_AGE_MS) or DEFAULT_AGE_MS)
+
+
+def _below(token: str) -> int | None:
+    """The number that a page token stands for."""
+    if not token:
+        return None
+    if not (token.isascii() and token.isdecimal() and len(token) < LONGEST_TOKEN):
+        raise ValueError("page_token: not one that this service gave")
+    return int(token)
 
 
 def _needed(value: str, field: str) -> str:
     if not value:
         raise ValueError(f"{field}: is needed")
-    if len(value) > LONGEST_ID:
-        raise ValueError(f"{field}: {LONGEST_ID} characters at most")
+    return short(value, field)
+
+
+def short(value: str, field: str, most: int = LONGEST_ID) -> str:
+    """What is kept and told again has an end. Raises ValueError."""
+    if len(value) > most:
+        raise ValueError(f"{field}: {most} characters at most")
     return value

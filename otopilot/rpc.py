@@ -35,6 +35,7 @@ ERROR_DOMAIN = "otopilot"
 # configuration says more than that, all at once.
 LARGEST_ERROR = 1 << 20
 MOST_PROBLEMS = 500
+LONGEST_TEXT = 20_000  # characters of a message or a detail: what a caller sent is told back to it in part
 COLLECT_AFTER = (10_000, 10, 20)  # new containers, collections of them, and of those
 
 _log = log.get("rpc")
@@ -178,15 +179,20 @@ class BadRequest(Fault):
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], fault: Fault) -> None:
-    status = status_pb2.Status(code=fault.code.value[0], message=fault.message)
-    info = error_details_pb2.ErrorInfo(reason=fault.reason, domain=ERROR_DOMAIN, metadata=fault.metadata)
+    status = status_pb2.Status(code=fault.code.value[0], message=_cut(fault.message))
+    metadata = {name: _cut(value) for name, value in fault.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=fault.reason, domain=ERROR_DOMAIN, metadata=metadata)
     status.details.add().Pack(info)
     if isinstance(fault, BadRequest):
         bad = error_details_pb2.BadRequest()
         for place, text in fault.problems:
-            bad.field_violations.add(field=place, description=text)
+            bad.field_violations.add(field=_cut(place), description=_cut(text))
         status.details.add().Pack(bad)
     await context.abort_with_status(rpc_status.to_status(status))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} (and more)"
 
 
 class _Faults(grpc.aio.ServerInterceptor):

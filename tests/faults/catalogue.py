@@ -343,6 +343,7 @@ ROWS = (
         "order_service/venues/test_garbage.py::test_any_frame_is_news_or_a_failure_that_reconnects",
         "market_service/test_parse.py::test_no_frame_whatever_raises_anything_else",
         "strategy_service/config/test_properties.py::test_any_bytes_are_refused_with_a_complaint",
+        "system/test_every_rpc.py::test_row_57_whatever_is_asked_is_answered_or_refused_in_definite_words",
     ),
     row(58, "SQL words in an id", f"{PROCESS}::test_row_58_ids_are_hex_and_fixed_letters"),
     row(

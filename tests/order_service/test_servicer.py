@@ -344,3 +344,18 @@ async def test_pages_of_orders_cover_all_of_them_once(service: Service) -> None:
         if not token:
             break
     assert seen == ["3", "2", "1"]
+
+
+async def test_pages_and_owners_that_make_no_sense_are_refused(service: Service) -> None:
+    await trading(service, "1")
+    await service.orders.PlaceOto(service.oto("a"))
+    orders = service.orders
+    for call in (
+        orders.ListOrders(pb.ListOrdersRequest(page_size=-1), timeout=10),
+        orders.ListOrders(pb.ListOrdersRequest(page_token="9" * 19)),
+        orders.PlaceOto(service.oto("b", max_price_age_ms=2**63 - 1)),
+        orders.PlaceOto(service.oto("b", try_number=-1)),
+        orders.Claim(pb.ClaimRequest(owner="x" * 201)),  # it would be told to whoever is refused for it
+        orders.Claim(pb.ClaimRequest()),
+    ):
+        assert (await fault(call)).reason == "BAD_ARGUMENT"

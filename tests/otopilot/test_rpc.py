@@ -115,6 +115,16 @@ async def test_problems_beyond_the_usual_size_of_an_error_arrive_up_to_a_bound()
 
 
 @CALLS
+async def test_an_error_tells_no_more_than_so_much_of_what_was_sent(call: Call) -> None:
+    sent = Fault(grpc.StatusCode.NOT_FOUND, "UNKNOWN", "🦀" * 1_000_000, name="x" * 1_000_000)
+    got = rpc.fault_of(await ended(call, sent))
+    assert (got.code, got.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN")
+    assert got.message.startswith("🦀" * rpc.LONGEST_TEXT)
+    assert len(got.message) < rpc.LONGEST_TEXT + 20
+    assert len(got.metadata["name"]) < rpc.LONGEST_TEXT + 20
+
+
+@CALLS
 async def test_an_unexpected_error_is_internal_and_keeps_its_text_to_itself(
     call: Call, capfd: pytest.CaptureFixture[str]
 ) -> None:
