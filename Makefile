@@ -1,6 +1,6 @@
 # Otopilot. `make run` and `make test` set everything up themselves; they need Python 3.11+ and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill check protos clean lock simulate simulate-shared guard-hour paper-cost
+.PHONY: help setup run test bench test-containers test-clients faults kills kill-drill load check protos clean lock simulate simulate-shared guard-hour paper-cost
 
 SHELL := /bin/sh
 VENV := .venv
@@ -68,6 +68,9 @@ kills: $(VENV)/.stubs ## kill -9 the order and strategy services at every failpo
 
 kill-drill: $(VENV)/.stubs ## SIGKILL any service at random while 20 users trade; show how all recover (N=200 [SEED=n])
 	@$(BIN)/python -m tests.system.kill_drill -n $(or $(N),200) $(if $(SEED),--seed $(SEED))
+
+load: $(VENV)/.stubs ## Trade with many users within the venue's own limits; show start and recovery (USERS="10 100 300")
+	@$(BIN)/python -m tests.system.load $(if $(USERS),--users $(USERS))
 
 bench: setup ## Measure what things cost against floors of the same run
 	@$(BIN)/python -m benchmarks.group_commit

@@ -19,6 +19,7 @@ from paper_exchange.http import Request, Response, decode, json_response
 from paper_exchange.model import OPEN, Account, Fill, NewOrder, Order, Refused, Side, VenueName
 from paper_exchange.numbers import ZERO, text
 from paper_exchange.spot_auth import KeyKind, read_public_key
+from paper_exchange.spot_limits import SpotLimits
 
 Row = dict[str, Any]
 Amount = Annotated[Decimal, Field(max_digits=24, decimal_places=12)]
@@ -80,8 +81,9 @@ class NotFound(Exception):
 class ControlApi:
     """Answers under /control."""
 
-    def __init__(self, exchange: Exchange, connections: Connections) -> None:
+    def __init__(self, exchange: Exchange, connections: Connections, limits: SpotLimits) -> None:
         self._exchange = exchange
+        self._limits = limits
         self._connections = connections
         self._routes: dict[tuple[str, str], Callable[[Request], Any]] = {
             ("GET", "world"): lambda _: self._world(),
@@ -264,6 +266,11 @@ class ControlApi:
             "totals": totals.row(),
             "accounts": accounts,
             "connections": {"opened": self._connections.opened, "refused": self._connections.refused},
+            "limits": {
+                "refused_429": self._limits.refused[429],
+                "refused_418": self._limits.refused[418],
+                "most_weight": self._limits.most_weight,
+            },
             "self_matches": state.oracle.matches,
             "newest_self_matches": state.oracle.newest,
         }

@@ -4,6 +4,7 @@ Windows are fixed and aligned to the clock. The counts live as long as the proce
 forgives, as a venue's restart would.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 
 import msgspec
@@ -66,6 +67,8 @@ class SpotLimits:
         self._disconnects = _Window(FIVE_MINUTES_MS)
         self._banned_until: dict[str, int] = {}
         self._bans: dict[str, tuple[int, int]] = {}  # how often, and when the newest ends
+        self.refused: Counter[int] = Counter()  # by status, for the report; bans on purpose are not in it
+        self.most_weight = 0  # of one address in one minute
         self._orders = (
             _Limit(_Window(TEN_SECONDS_MS), settings.order_limit_10s, "10 SECOND", "SECOND", 10),
             _Limit(_Window(DAY_MS), settings.order_limit_day, "1 DAY", "DAY", 1),
@@ -77,16 +80,14 @@ class SpotLimits:
         """Count a call's weight; SpotError 429, or 418 for an address that does not stop."""
         self.check_ban(remote, now_ms)
         limit = self._settings.weight_limit_per_minute
-        if self._weights.add(remote, weight, now_ms) <= limit:
+        used = self._weights.add(remote, weight, now_ms)
+        self.most_weight = max(self.most_weight, used)
+        if used <= limit:
             return
         if self._refusals.add(remote, 1, now_ms) > self._settings.ban_after_refusals:
             raise self._ban(self._banish(remote, now_ms))
-        raise SpotError(
-            -1003,
-            f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
-            f"{_STREAMS} polling the API.",
-            retry_ms=self._weights.end_ms(now_ms),
-        )
+        text = f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
+        raise self._too_much(-1003, f"{text}{_STREAMS} polling the API.", self._weights.end_ms(now_ms))
 
     def check_ban(self, remote: str, now_ms: int) -> None:
         """SpotError 418 to an address that is shut out, by whatever door it comes."""
@@ -101,7 +102,7 @@ class SpotLimits:
         if self._raw.add(remote, 1, now_ms) > limit:
             # The text is not documented for this limit.
             text = f"Too many requests; current limit is {limit} raw requests per 5 MINUTE."
-            raise SpotError(-1003, text, retry_ms=self._raw.end_ms(now_ms))
+            raise self._too_much(-1003, text, self._raw.end_ms(now_ms))
 
     def disconnected(self, remote: str, now_ms: int) -> None:
         """A market stream was ended because its client talked too much: repeated, the address is banned
@@ -124,7 +125,11 @@ class SpotLimits:
 
     def _ban(self, until: int) -> SpotError:
         text = f"Way too much request weight used; IP banned until {until}. {_STREAMS} bans."
-        return SpotError(-1003, text, status=418, retry_ms=until)
+        return self._too_much(-1003, text, until, status=418)
+
+    def _too_much(self, code: int, text: str, retry_ms: int, status: int = 429) -> SpotError:
+        self.refused[status] += 1
+        return SpotError(code, text, status=status, retry_ms=retry_ms)
 
     def weigh(self, remote: str, weight: int, now_ms: int) -> None:
         """Count weight that nothing is refused for."""
@@ -146,11 +151,8 @@ class SpotLimits:
         for limit in self._orders:
             allowed = limit.limit if most is None else min(most, limit.limit)
             if limit.window.count(account, now_ms) + orders > allowed:
-                raise SpotError(
-                    -1015,
-                    f"Too many new orders; current limit is {allowed} orders per {limit.name}.",
-                    retry_ms=limit.window.end_ms(now_ms),
-                )
+                text = f"Too many new orders; current limit is {allowed} orders per {limit.name}."
+                raise self._too_much(-1015, text, limit.window.end_ms(now_ms))
         self._add(account, orders, now_ms)
 
     def give_back(self, account: str, orders: int, now_ms: int) -> None:

@@ -46,7 +46,7 @@ class World:
         self._alpha = AlphaApi(self.exchange)
         limits = SpotLimits(config.spot)
         self._connections = Connections(config.spot, self.faults, limits)
-        self._control = ControlApi(self.exchange, self._connections)
+        self._control = ControlApi(self.exchange, self._connections, limits)
         auth = SpotAuth(self.exchange.state.accounts)
         self._calls = calls = SpotCalls(self.exchange, auth, limits)
         self._spot = SpotApi(calls, limits)

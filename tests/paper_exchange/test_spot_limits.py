@@ -287,3 +287,17 @@ def test_public_reads_take_no_part_in_the_worlds_chance() -> None:
     before = desk.state.rng.getstate()
     public(desk, "time")
     assert desk.state.rng.getstate() == before
+
+
+def test_the_report_counts_what_was_refused_for_want_of_room_and_the_greatest_weight() -> None:
+    desk = desk_with(weight_limit_per_minute="40", ban_after_refusals="1", ban_seconds="120")
+    for _ in range(2):
+        get(desk, "exchangeInfo")
+    assert desk.control("GET", "report")["limits"] == {
+        "refused_429": 0,
+        "refused_418": 0,
+        "most_weight": 40,
+    }
+    assert [get(desk, "ping").status for _ in range(3)] == [429, 418, 418]
+    limits = desk.control("GET", "report")["limits"]
+    assert (limits["refused_429"], limits["refused_418"]) == (1, 2)
