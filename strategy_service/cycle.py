@@ -10,7 +10,7 @@ from otopilot.money import ZERO
 from otopilot.order import Order
 from strategy_service.prices import grid_floor
 from strategy_service.reasons import Reason, RoundResult
-from strategy_service.state import Phase, RoundEnd, Told, Waiting
+from strategy_service.state import Phase, RoundEnd, State, Told, Waiting
 from strategy_service.turn import Turn
 
 
@@ -37,6 +37,16 @@ def _grid(turn: Turn) -> tuple[float, int]:
     state, interval = turn.state, float(turn.settings.trade_interval_seconds)
     slot = grid_floor(state.slot, interval, turn.now)
     return slot, round((slot - state.slot) / interval)
+
+
+def by_interval(state: State, old: float, new: float, now: float) -> State:
+    """The interval changed between two rounds: the next starts by the new one, in the loop's own phase."""
+    if old == new or state.round_open or not state.cycles:
+        return state
+    slot = state.slot + new - old  # since the last round's start
+    if slot < now:
+        slot = state.slot if state.slot <= now else grid_floor(slot, new, now) + new
+    return msgspec.structs.replace(state, slot=slot)
 
 
 def over(turn: Turn, result: RoundResult) -> bool:

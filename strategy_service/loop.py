@@ -14,6 +14,7 @@ from otopilot.clock import Clock
 from otopilot.money import ZERO
 from otopilot.order import LegRole, Order, OrderId, Purpose, RequestId
 from otopilot.position import ScopeVolume, User, VolumeScope
+from strategy_service import cycle
 from strategy_service.clients import CallFailed, OrderClient, PriceKey, Refused, Unreached
 from strategy_service.feeds import OrderFeed, OrderListener, PriceFeed
 from strategy_service.history import History
@@ -203,6 +204,8 @@ class UserLoop(OrderListener):
 
     def _take_rules(self, rules: Rules, scope: VolumeScope) -> None:
         self._next = None
+        was, becomes = (float(each.settings.trade_interval_seconds) for each in (self.rules, rules))
+        self.state = cycle.by_interval(self.state, was, becomes, self._world.clock.monotonic())
         self.rules, self.scope = rules, scope
         if rules.settings.volatility_window_seconds != self._window:
             self._window = rules.settings.volatility_window_seconds

@@ -246,6 +246,9 @@ ROWS = (
         "reload changes targets or users mid-cycle",
         "strategy_service/test_supervisor.py"
         "::test_a_reload_acts_at_the_next_cycle_drains_the_removed_and_starts_the_added",
+        "strategy_service/test_reload_time.py"
+        "::test_it_acts_within_a_second_and_no_later_round_has_old_values",
+        "strategy_service/test_reload_time.py::test_an_order_that_is_out_keeps_its_price_and_its_timeout",
     ),
     row(
         45,
