@@ -69,15 +69,14 @@ class Window:
         self._count = max(0, self.used(now) + amount)
 
     def set(self, count: int, now: float) -> None:
-        """The venue told its own count.
+        """The venue told its own count. A greater one may at first be of its window before: clocks differ."""
+        if count <= self.used(now) or not self.is_young(now):
+            self._count = count
 
-        One that is greater says nothing while the window is young: the clocks differ, and it may
-        be of the venue's window before, which would shut a whole window of ours.
-        """
-        used = self.used(now)
-        if count > used and self._follows and now - self._started < YOUNG_SECONDS:
-            return
-        self._count = count
+    def is_young(self, now: float) -> bool:
+        """Has it just followed upon another?"""
+        self.used(now)
+        return self._follows and now - self._started < YOUNG_SECONDS
 
     def ends_in(self, now: float) -> float:
         """Seconds until the next window."""
@@ -200,6 +199,11 @@ class RateBudget:
 
     async def take(self, priority: Priority, weight: int) -> None:
         """Return when that weight may be used, which it then is."""
+        await self._let_go(priority, weight)
+        self._outstanding -= weight
+
+    async def _let_go(self, priority: Priority, weight: int) -> None:
+        """As take(), but the weight stays under way."""
         ahead = self._line[0] if self._line else None
         if (ahead is None or ahead.priority > priority) and self._fits(priority, weight):
             self._spend(priority, weight)
@@ -215,22 +219,27 @@ class RateBudget:
             if waiter in self._line:
                 self._line.remove(waiter)
                 heapq.heapify(self._line)
+            else:
+                self._outstanding -= weight  # it was let go, and asks nothing after all
             self._pump()
             raise
 
     @asynccontextmanager
     async def request(self, priority: Priority, weight: int) -> AsyncIterator[None]:
         """A request that weighs so much, from its permit to its answer."""
-        await self.take(priority, weight)
-        self._outstanding += weight
+        await self._let_go(priority, weight)
         try:
             yield
         finally:
             self._outstanding -= weight
 
     def heard_used(self, used: int) -> None:
-        """The venue told what this address has used in the present window."""
-        if self._weight is not None:
+        """The venue told what this address has used in the present window.
+
+        While that is young our own count stands: everybody asks at once, and an answer that others
+        have overtaken would make room that is none.
+        """
+        if self._weight is not None and not self._weight.is_young(self._now()):
             self._weight.set(used + self._outstanding, self._now())
             self._pump()
 
@@ -269,6 +278,8 @@ class RateBudget:
         return sweeps is None or sweeps.fits(weight, now)
 
     def _spend(self, priority: Priority, weight: int) -> None:
+        # From here on: what the venue tells before it is sent must not set it free again.
+        self._outstanding += weight
         now = self._now()
         if self._weight is not None:
             self._weight.add(weight, now)

@@ -116,6 +116,46 @@ async def test_the_venues_own_count_corrects_ours_in_both_directions() -> None:
         assert budget.used() == (25, 100)
 
 
+@virtual
+async def test_what_the_venue_tells_sets_nothing_free_that_was_let_go_and_is_not_sent_yet() -> None:
+    """Many wait for one window: the answer to the first must not let more of them into it."""
+    budget, sent = budget_of(Limits(weight=(100, 60.0))), list[int]()
+    ban(budget, 10)
+
+    async def ask(number: int) -> None:
+        async with budget.request(Priority.DOUBT, 10):
+            sent.append(number)
+            if number == 0:
+                budget.heard_used(0)
+            await asyncio.sleep(1)
+
+    asking = [asyncio.create_task(ask(number)) for number in range(30)]
+    await asyncio.sleep(10.5)
+    assert sent == list(range(10))
+    asking[10].cancel()
+    await asyncio.gather(*asking[:11], return_exceptions=True)
+    budget.heard_used(0)
+    assert budget.used() == (100, 100)  # the next ten went at once, and all of them are under way
+    await asyncio.sleep(1.5)
+    budget.heard_used(0)
+    await asyncio.gather(*asking, return_exceptions=True)
+    budget.heard_used(0)
+    assert (budget.used(), len(sent)) == ((0, 100), 29)
+
+
+@virtual
+async def test_while_a_window_is_young_an_answer_that_was_overtaken_makes_no_room() -> None:
+    budget = budget_of(Limits(weight=(100, 60.0)))
+    await budget.take(Priority.PLACE, 100)
+    await asyncio.sleep(60)
+    await budget.take(Priority.PLACE, 100)
+    budget.heard_used(10)
+    assert budget.used() == (100, 100)
+    await asyncio.sleep(4)
+    budget.heard_used(90)
+    assert budget.used() == (90, 100)
+
+
 # ---------------------------------------------------------------------- bans
 
 
