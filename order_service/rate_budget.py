@@ -17,6 +17,7 @@ from enum import IntEnum
 
 from order_service.denied import Denied, Kind
 from order_service.venues.port import Limits, RateLimited, TooManyOrders, VenueBusy, VenueNotReached
+from order_service.window import Window
 from otopilot import log
 from otopilot.clock import Clock
 from otopilot.instrument import Venue
@@ -36,51 +37,6 @@ class Priority(IntEnum):
     DOUBT = 1
     PLACE = 2
     SWEEP = 3
-
-
-YOUNG_SECONDS = 3.0  # of a window; clocks that differ by more are refused (reliability 8)
-
-
-class Window:
-    """A count in fixed windows of so many seconds, aligned to the epoch."""
-
-    def __init__(self, limit: int, seconds: float) -> None:
-        self.limit = limit
-        self.seconds = seconds
-        self._count = 0
-        self._started = 0.0
-        self._follows = False  # upon a window that was counted, too
-
-    def used(self, now: float) -> int:
-        """The count of the window that now lies in."""
-        start = now - now % self.seconds
-        if start != self._started:
-            self._follows = start - self._started == self.seconds
-            self._started, self._count = start, 0
-        return self._count
-
-    def fits(self, amount: int, now: float) -> bool:
-        """Is there room? What is greater than the whole limit goes when nothing else does."""
-        used = self.used(now)
-        return used + amount <= self.limit or used == 0
-
-    def add(self, amount: int, now: float) -> None:
-        """Count; a negative amount is given back."""
-        self._count = max(0, self.used(now) + amount)
-
-    def set(self, count: int, now: float) -> None:
-        """The venue told its own count. A greater one may at first be of its window before: clocks differ."""
-        if count <= self.used(now) or not self.is_young(now):
-            self._count = count
-
-    def is_young(self, now: float) -> bool:
-        """Has it just followed upon another?"""
-        self.used(now)
-        return self._follows and now - self._started < YOUNG_SECONDS
-
-    def ends_in(self, now: float) -> float:
-        """Seconds until the next window."""
-        return self.seconds - now % self.seconds
 
 
 def _again(known: Window | None, limit: tuple[int, float] | None) -> Window | None:
@@ -236,11 +192,12 @@ class RateBudget:
     def heard_used(self, used: int) -> None:
         """The venue told what this address has used in the present window.
 
-        While that is young our own count stands: everybody asks at once, and an answer that others
-        have overtaken would make room that is none.
+        While that is young our own count stands, and later only the greatest that was told: an answer
+        that others have overtaken would make room that is none.
         """
         if self._weight is not None and not self._weight.is_young(self._now()):
-            self._weight.set(used + self._outstanding, self._now())
+            most = self._weight.most_told(used, self._now())
+            self._weight.set(most + self._outstanding, self._now())
             self._pump()
 
     def count_request(self) -> None:

@@ -31,7 +31,7 @@ async def test_a_placement_without_weight_in_time_is_denied_and_uses_no_request_
             await desk.manager.place(ask)
         assert info.value.reason == "RATE_LIMIT"
         assert desk.clock.monotonic() - began <= 2.5
-        desk.budgets[Venue.SPOT].heard_used(0)
+        desk.budgets[Venue.SPOT].give_back(UserId("1"), 100, 0)
         assert (await desk.manager.place(ask)).state is OrderState.WORKING
 
 
@@ -49,7 +49,7 @@ async def test_a_cancel_that_waited_for_weight_is_sent_only_if_it_is_still_wante
         waiting = desk.tasks.spawn(cancelling, "cancel")
         await desk.sleep(1)
         assert desk.account().calls["cancel"] == 0
-        desk.budgets[Venue.SPOT].heard_used(0)
+        desk.budgets[Venue.SPOT].give_back(UserId("1"), 100, 0)
         await waiting
         assert desk.account().calls["cancel"] == wanted
 

@@ -9,7 +9,7 @@ import pytest
 
 from order_service.denied import Denied
 from order_service.gate import GatedTransport
-from order_service.rate_budget import Priority, RateBudget, Window
+from order_service.rate_budget import Priority, RateBudget
 from order_service.venues import limits as venue_limits
 from order_service.venues.port import (
     Limits,
@@ -20,6 +20,7 @@ from order_service.venues.port import (
     TooManyOrders,
     VenueNotReached,
 )
+from order_service.window import Window
 from otopilot.instrument import Venue
 from otopilot.order import LegRole, Order, OrderState, UserId
 from tests.order_service.desk import Desk, spot_venue
@@ -105,15 +106,28 @@ async def test_one_that_gives_up_waiting_leaves_its_place_to_the_next() -> None:
 async def test_the_venues_own_count_corrects_ours_in_both_directions() -> None:
     budget = budget_of(Limits(weight=(100, 60.0)))
     await budget.take(Priority.PLACE, 10)
-    budget.heard_used(95)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(5):
-            await budget.take(Priority.PLACE, 10)
     budget.heard_used(4)
     assert budget.used() == (4, 100)
     async with budget.request(Priority.DOUBT, 20):
         budget.heard_used(5)  # told with another answer, before ours was counted
         assert budget.used() == (25, 100)
+    budget.heard_used(95)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await budget.take(Priority.PLACE, 10)
+
+
+@virtual
+async def test_an_answer_that_others_have_overtaken_makes_no_room() -> None:
+    budget = budget_of(Limits(weight=(100, 60.0)))
+    async with budget.request(Priority.DOUBT, 40):
+        pass
+    budget.heard_used(80)
+    budget.heard_used(40)
+    assert budget.used() == (80, 100)
+    await asyncio.sleep(65)
+    budget.heard_used(10)  # of the next window
+    assert budget.used() == (10, 100)
 
 
 @virtual
