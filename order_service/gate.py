@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from order_service.rate_budget import Priority, RateBudget
+from order_service.venues.further import permitted
 from order_service.venues.port import (
     Account,
     AssetBalance,
@@ -139,9 +140,16 @@ class GatedAccount:
     async def _ask(self, name: str, call: Callable[[], Awaitable[T]], priority: Priority | None = None) -> T:
         self._refuse_if_closed()
         weight = self._budget.limits.weights.get(name, 1)
-        async with self._budget.request(self._reads if priority is None else priority, weight):
+        pace = self._reads if priority is None else priority
+
+        async def another() -> None:
+            self._refuse_if_closed()
+            await self._budget.take(pace, weight)
+
+        async with self._budget.request(pace, weight):
             try:
-                return await call()
+                with permitted(another):
+                    return await call()
             except RateLimited as refusal:
                 self._budget.close_until(refusal)
                 raise

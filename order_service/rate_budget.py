@@ -25,6 +25,7 @@ from otopilot.order import UserId
 
 SWEEP_SHARE = 0.3
 LEAST_WAIT = 0.01
+_SAME_SECONDS = 1.0  # a ban that is told again may seem to end so much later
 
 _log = log.get("rate_budget")
 Told = Callable[[Venue, datetime], None]
@@ -136,9 +137,11 @@ class RateBudget:
         """The venue pronounced a ban."""
         ends = self._clock.monotonic() + (refusal.until - self._clock.now()).total_seconds()
         known = self.closed_until()
-        if known is None or ends > (self._closed_until or 0.0):
+        closed_until = self._closed_until or 0.0
+        if known is None or ends > closed_until:
             self.counters.bans += known is None
             self._closed_until = ends
+        if known is None or ends > closed_until + _SAME_SECONDS:
             _log.warning("venue closed its door", venue=self._venue, until=refusal.until.isoformat())
             for told in self._told:
                 told(self._venue, refusal.until)

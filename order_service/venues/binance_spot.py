@@ -14,6 +14,7 @@ import msgspec
 from order_service.venues import limits
 from order_service.venues import spot_parse as spot
 from order_service.venues.fields import row_of
+from order_service.venues.further import another_request
 from order_service.venues.port import (
     AssetBalance,
     Credential,
@@ -304,6 +305,8 @@ class SpotAccount:
             first = await self._get(path, query, parse)
             return await self._rest_of(path, {"symbol": symbol}, first, parse, id_name, id_of)
         while start <= end:
+            if start > since:
+                await another_request()
             query = {
                 "symbol": symbol,
                 "startTime": str(to_ms(start)),
@@ -334,6 +337,7 @@ class SpotAccount:
             if not page or (last and len(page) < PAGE_ROWS):
                 return tuple(found[key] for key in sorted(found, key=int))
             after = str(max(int(key) for key in found) + 1)
+            await another_request()
             page = await self._get(path, {**query, id_name: after, "limit": str(PAGE_ROWS)}, parse)
             found |= {id_of(row): row for row in page}
             last = True

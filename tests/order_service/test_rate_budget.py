@@ -411,3 +411,19 @@ async def test_too_many_orders_stops_that_users_placements_until_its_time(
         await desk.place("2")
         await desk.sleep(18)  # what is left is within the deadline: it waits
         assert (await desk.place()).state is OrderState.WORKING
+
+
+@virtual
+async def test_a_ban_that_is_told_again_is_news_once() -> None:
+    budget = budget_of(venue_limits.spot())
+    told: list[datetime] = []
+    budget.on_ban(lambda _, until: told.append(until))
+    ends = budget.now() + timedelta(seconds=30)
+    for later in (0, 1, 2, 3):
+        budget.close_until(RateLimited("429", "slow down", ends + timedelta(milliseconds=later)))
+    budget.close_until(RateLimited("429", "slow down", ends - timedelta(seconds=9)))
+    assert told == [ends]
+    assert budget.closed_until() == ends + timedelta(milliseconds=3)
+    budget.close_until(RateLimited("418", "go away", ends + timedelta(seconds=60)))
+    assert told == [ends, ends + timedelta(seconds=60)]
+    assert budget.counters.bans == 1

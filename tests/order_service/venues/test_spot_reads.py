@@ -1,6 +1,8 @@
 """Spot reads and the user data stream: the venue's payloads become the port's words."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,19 +11,22 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from order_service.gate import GatedAccount
+from order_service.rate_budget import RateBudget
 from order_service.venues import limits
 from order_service.venues.port import (
     SELF_MATCH,
     AssetBalance,
     CredentialRefused,
     FeeRates,
+    RateLimited,
     Response,
     VenueRefused,
     VenueSilent,
 )
 from otopilot.clock import to_ms
-from otopilot.instrument import Side
-from otopilot.order import Fee, LegRole, LegStatus, VenueOrderId
+from otopilot.instrument import Side, Venue
+from otopilot.order import Fee, LegRole, LegStatus, UserId, VenueOrderId
 from tests.order_service.venues.fakes import (
     NOW,
     FakeCredential,
@@ -32,6 +37,7 @@ from tests.order_service.venues.fakes import (
     reply,
 )
 from tests.order_service.venues.test_spot_writes import AHEAD_MS, BTC, error, params_of, venue_of, with_ids
+from tests.virtual_loop import VirtualClock, virtual
 
 
 def account_of(replies: dict[str, Reply | list[Reply]]) -> tuple[FakeTransport, Any]:
@@ -215,3 +221,22 @@ async def test_an_account_that_is_not_permitted_says_so_on_reads() -> None:
     _, account = account_of({"/account": error(-2015, status=401)})
     with pytest.raises(CredentialRefused):
         await account.balances()
+
+
+@virtual
+async def test_every_page_of_a_read_has_a_permit_of_its_own() -> None:
+    """A read that took more requests than it had weight for made the address overrun its minute."""
+    base = fixture("spot/rest_my_trades")[0]
+    rows = [base | {"id": n, "time": to_ms(NOW) - 5000} for n in range(1, 1801)]
+    transport, account = account_of({"myTrades": book(rows, "fromId")})
+    budget = RateBudget(Venue.SPOT, VirtualClock(), replace(limits.spot(), weight=(50, 60.0)))
+    gated = GatedAccount(account, budget, UserId("1"))
+    reading = asyncio.create_task(gated.trades_since(BTC, NOW - timedelta(days=2)))
+    await asyncio.sleep(1)
+    assert (transport.paths().count("myTrades"), budget.used()[0]) == (2, 40)
+    await asyncio.sleep(61)
+    assert len(await reading) == 1800
+    assert transport.paths().count("myTrades") == 3
+    budget.close_until(RateLimited("429", "slow down", budget.now() + timedelta(seconds=9)))
+    with pytest.raises(RateLimited):
+        await gated.trades_since(BTC, NOW - timedelta(days=2))
