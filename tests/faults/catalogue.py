@@ -55,7 +55,7 @@ ROWS = (
         7,
         "-1015 order count",
         f"{WIRE}::test_row_07_an_order_limit_refuses_one_account_and_no_other",
-        "order_service/test_rate_budget.py::test_an_oto_costs_two_orders_until_a_fill",
+        "order_service/test_order_counts.py::test_an_oto_costs_two_orders_until_a_fill",
     ),
     row(
         8,

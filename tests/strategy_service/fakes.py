@@ -50,9 +50,8 @@ class FakeMarket:
         self.watched: list[tuple[PriceKey, ...]] = []
 
     def _quote(self, key: PriceKey) -> Quote:
-        return Quote(
-            venue=key.venue, symbol=key.symbol, price=self.current, traded_at=now(), confirmed_at=now()
-        )
+        at = now()
+        return Quote(venue=key.venue, symbol=key.symbol, price=self.current, traded_at=at, confirmed_at=at)
 
     def _check(self) -> None:
         if self.down:
