@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PLACEMENTS = 10  # of each user at least
 FAULTY_SECONDS = 30.0  # at most, before everybody has placed ten orders
+ANSWER_SECONDS = 15.0  # to a credential: the service reads the account first, ten seconds at most
 MOST_TRADING_SECONDS = 300.0  # without faults
 TARGET_SECONDS = 4.0
 STOP_SECONDS = 60.0
@@ -154,17 +155,19 @@ class Course:
     # ------------------------------------------------------------------ the processes
 
     async def _store(self, accounts: list[tuple[Venue, str]]) -> None:
-        """Hand credentials in; a failing journal is asked again."""
+        """Hand credentials in; a failing journal, and a service that was killed, are asked again."""
         for venue, user_id in accounts:
             credential = dict(self._credentials[venue, user_id])
             kind = credential.pop("kind")
             secret = json.dumps(credential).encode()
             while True:
+                await self._until(self._order_serves, START_SECONDS, "the order service serves")
                 server = self._sim.order
                 assert server is not None
                 task = server.call(server.users.put(UserId(user_id), venue, kind, secret), "put")
-                await asyncio.wait({task})
-                if task.exception() is None:
+                while not task.done() and server is self._sim.order:
+                    await asyncio.wait({task}, timeout=ANSWER_SECONDS)  # a killed process never answers
+                if task.done() and task.exception() is None:
                     break
 
     def _order_serves(self) -> bool:
